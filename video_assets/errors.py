@@ -1,0 +1,25 @@
+"""The one base of every error this package raises on purpose."""
+
+from __future__ import annotations
+
+
+class VideoAssetsError(Exception):
+    """Something a person can mend: names the item, the cause and the way out.
+
+    Args:
+        item: what it happened to: a file, a key, a setting, a partition.
+        cause: what is wrong with it, in one sentence without a final full stop.
+        remedy: what to do about it; empty where nothing but a repair of the item helps.
+
+    Errors cross process boundaries, so every subclass keeps this signature.
+    """
+
+    def __init__(self, item: str, cause: str, remedy: str = "") -> None:
+        super().__init__(item, cause, remedy)
+        self.item = item
+        self.cause = cause
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        text = f"{self.item}: {self.cause}"
+        return f"{text}. {self.remedy}" if self.remedy else text

@@ -1,0 +1,266 @@
+"""Object key ↔ vehicle, date, camera and start time, by the template that a deployment sets.
+
+A template is a path with fields: `{vehicle}/{date:%Y-%m-%d}/{camera}/{start:%H%M%S}{ext}`.
+
+| field | matches |
+|---|---|
+| `{vehicle}`, `{camera}` | an id within one path segment |
+| `{date:FORMAT}` | a calendar date, by strptime directives |
+| `{start:FORMAT}` | a time of day, or a whole date and time |
+| `{ext}` | one of the video extensions, in any case |
+| `{any}` | anything within one path segment |
+| `{rest}` | anything at all, slashes too |
+
+Without `{date}` and without a date in `{start}`, the day is that of the upload. A key that can be read in two ways is not
+guessed at: it does not match.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from zoneinfo import ZoneInfo
+
+from video_assets.errors import VideoAssetsError
+from video_assets.keys import InvalidId, Partition, check_id
+
+_DIRECTIVES = {
+    "Y": r"[0-9]{4}",
+    "m": r"[0-9]{2}",
+    "d": r"[0-9]{2}",
+    "H": r"[0-9]{2}",
+    "M": r"[0-9]{2}",
+    "S": r"[0-9]{2}",
+    "f": r"[0-9]{1,6}",
+    "y": r"[0-9]{2}",
+    "j": r"[0-9]{3}",
+    "%": "%",
+}
+_DATE_DIRECTIVES = (set("Ymd"), set("ymd"), set("Yj"), set("yj"))
+_ONCE = ("vehicle", "camera", "date", "start", "ext", "rest")
+_FIELDS = (*_ONCE, "any")
+_DAY = set("Ymdyj")
+
+
+class TemplateError(VideoAssetsError):
+    """A path template that cannot be used."""
+
+
+class Unmatched(VideoAssetsError):
+    """A key that the template does not read; `cause` becomes the reason in the table `unmatched`."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFields:
+    """What a key says of its video. `start_time` is UTC; None where the path names no time of day."""
+
+    partition: Partition
+    camera: str | None
+    start_time: datetime | None
+
+
+@dataclass(frozen=True)
+class PathTemplate:
+    """A parsed template. `path_zone` is the zone of the times in paths, `fleet_zone` that of a partition's day.
+
+    Raises:
+        TemplateError: unknown or repeated fields, formats that name no date or time, fields that touch.
+    """
+
+    template: str
+    extensions: tuple[str, ...]
+    path_zone: ZoneInfo
+    fleet_zone: ZoneInfo
+
+    def __post_init__(self) -> None:
+        names = [name for _, name, _ in self._tokens if name]
+        for name in names:
+            if name in _ONCE and names.count(name) > 1:
+                raise self._error(f"names the field {{{name}}} more than once")
+        if "vehicle" not in names:
+            raise self._error("has no field {vehicle}", "Every key must say its vehicle.")
+        for (_, left, _), (literal, right, _) in zip(self._tokens, self._tokens[1:], strict=False):
+            if not literal and {left, right} <= {"vehicle", "camera", "any", "rest"}:
+                raise self._error(f"has nothing between {{{left}}} and {{{right}}}", "Put a separator between.")
+        re.compile(self._pattern(lazy=False))
+
+    def match(self, key: str, last_modified: datetime) -> KeyFields:
+        """Reads a key of the source, relative to the source's root.
+
+        Args:
+            key: the object key.
+            last_modified: when it was uploaded (aware), the fallback for the day.
+
+        Raises:
+            Unmatched: with the reason.
+        """
+        groups = self._groups(key)
+        try:
+            vehicle = check_id("vehicle", groups["vehicle"])
+            camera = check_id("camera", groups["camera"]) if "camera" in groups else None
+        except InvalidId as error:
+            raise Unmatched(key, f"{error.item} {error.cause}", error.remedy) from None
+        day, start = self._when(key, groups)
+        local = (start or last_modified).astimezone(self.fleet_zone)
+        return KeyFields(Partition(day if day and not start else local.date().isoformat(), vehicle), camera, start)
+
+    def format(self, vehicle: str, camera: str, start: datetime, ext: str = ".mp4") -> str:
+        """The key that a video of this vehicle, camera and start time (aware) has under the template.
+
+        Raises:
+            TemplateError: if the template has `{any}` or `{rest}`, or the key would not be read back as the same.
+        """
+        local = start.astimezone(self.path_zone)
+        values = {"vehicle": vehicle, "camera": camera, "ext": ext}
+        parts = []
+        for literal, name, spec in self._tokens:
+            if name in ("any", "rest"):
+                raise self._error(f"has {{{name}}}, so no key can be made from it")
+            parts += [literal, local.strftime(spec) if name in ("date", "start") else values.get(name, "")]
+        key = "".join(parts)
+        fields = self.match(key, start)
+        if fields.partition.vehicle != vehicle or ("camera" in self._names and fields.camera != camera):
+            raise self._error(f"cannot tell vehicle {vehicle!r} and camera {camera!r} apart in {key!r}")
+        return key
+
+    def walks(self, partition: Partition) -> list[list[str | re.Pattern[str]]]:
+        """How to walk to a partition's keys: per day that a path may name, each directory level's name or pattern.
+
+        Ends before the file name and before `{rest}`. A listing that descends only into what fits reads no other
+        partition's keys wherever the path itself tells them apart.
+        """
+        return [self._walk(partition.vehicle or "", day) for day in self._path_days(partition)]
+
+    def _walk(self, vehicle: str, day: datetime) -> list[str | re.Pattern[str]]:
+        done: list[str | re.Pattern[str]] = []
+        name, pattern, plain = "", "", True
+        for piece, fixed in self._pieces(vehicle, day):
+            if piece == "/" and fixed:
+                done.append(name if plain else re.compile(pattern, re.S))
+                name, pattern, plain = "", "", True
+            else:
+                name, plain = name + piece, plain and fixed
+                pattern += re.escape(piece) if fixed else piece
+        return done
+
+    def _pieces(self, vehicle: str, day: datetime) -> Iterator[tuple[str, bool]]:
+        """The template as single fixed characters and patterns: (text, whether it is fixed)."""
+        for literal, name, spec in self._tokens:
+            yield from ((char, True) for char in literal)
+            if name == "rest":
+                return
+            if name == "vehicle":
+                yield vehicle, True
+            elif name in ("date", "start"):
+                for directive, char in re.findall(r"%(.)|(.)", spec, flags=re.S):
+                    if directive in _DAY and (name == "date" or self._start_has_date):
+                        yield day.strftime("%" + directive), True
+                    else:
+                        yield (_DIRECTIVES[directive], False) if directive else (char, True)
+            elif name:
+                yield self._field_pattern(name, spec, lazy=False), False
+
+    @cached_property
+    def _tokens(self) -> list[tuple[str, str, str]]:
+        """(literal before, field name, format) in order."""
+        try:
+            parsed = list(string.Formatter().parse(self.template))
+        except ValueError as error:
+            raise self._error(f"is no template: {error}") from None
+        tokens = []
+        for literal, name, spec, conversion in parsed:
+            if conversion or (name is not None and name not in _FIELDS):
+                known = ", ".join(f"{{{field}}}" for field in _FIELDS)
+                raise self._error(f"has the unknown field {{{name}}}", f"Known are {known}.")
+            self._check_format(name, spec or "")
+            tokens.append((literal, name or "", spec or ""))
+        return tokens
+
+    @cached_property
+    def _names(self) -> set[str]:
+        return {name for _, name, _ in self._tokens}
+
+    def _check_format(self, name: str | None, spec: str) -> None:
+        directives = set(re.findall(r"%(.)", spec))
+        if name in ("date", "start"):
+            if unknown := directives - set(_DIRECTIVES):
+                raise self._error(
+                    f"uses %{min(unknown)} in {{{name}}}", f"Known are {' '.join('%' + d for d in _DIRECTIVES)}."
+                )
+            if name == "date" and not any(wanted <= directives for wanted in _DATE_DIRECTIVES):
+                raise self._error("has a {date} without year, month and day", "Write {date:%Y-%m-%d}.")
+            if name == "start" and "H" not in directives:
+                raise self._error("has a {start} without an hour", "Write {start:%H%M%S}.")
+        elif spec:
+            raise self._error(f"gives {{{name}}} a format", "Only {date:…} and {start:…} take one.")
+
+    @cached_property
+    def _start_has_date(self) -> bool:
+        return any(
+            wanted <= set(re.findall(r"%(.)", spec))
+            for _, name, spec in self._tokens
+            if name == "start"
+            for wanted in _DATE_DIRECTIVES
+        )
+
+    def _pattern(self, lazy: bool) -> str:
+        parts = []
+        for literal, name, spec in self._tokens:
+            parts.append(re.escape(literal))
+            if name:
+                pattern = self._field_pattern(name, spec, lazy)
+                parts.append(pattern if name == "any" else f"(?P<{name}>{pattern})")
+        return "".join(parts)
+
+    def _field_pattern(self, name: str, spec: str, lazy: bool) -> str:
+        if name == "ext":
+            return "(?i:" + "|".join(re.escape(ext) for ext in self.extensions) + ")"
+        if name in ("date", "start"):
+            return re.sub(r"%(.)|(.)", lambda m: _DIRECTIVES[m[1]] if m[1] else re.escape(m[2]), spec, flags=re.S)
+        some = ".+" if name == "rest" else "[^/]+"
+        return some + "?" if lazy else some
+
+    @cached_property
+    def _readings(self) -> tuple[re.Pattern[str], re.Pattern[str]]:
+        return re.compile(self._pattern(lazy=False), re.S), re.compile(self._pattern(lazy=True), re.S)
+
+    def _groups(self, key: str) -> dict[str, str]:
+        greedy, lazy = (reading.fullmatch(key) for reading in self._readings)
+        if greedy is None or lazy is None:
+            raise Unmatched(key, f"does not fit the template {self.template!r}")
+        if greedy.groupdict() != lazy.groupdict():
+            raise Unmatched(key, f"can be read in two ways by the template {self.template!r}")
+        return greedy.groupdict()
+
+    def _when(self, key: str, groups: dict[str, str]) -> tuple[str | None, datetime | None]:
+        """The day in the path's zone, and the start in UTC, each None where the path does not say."""
+        specs = {name: spec for _, name, spec in self._tokens if name in ("date", "start")}
+        try:
+            times = {name: datetime.strptime(groups[name], spec) for name, spec in specs.items()}
+        except ValueError as error:
+            raise Unmatched(key, f"has an impossible date or time: {error}") from None
+        date, start = times.get("date"), times.get("start")
+        if start is not None and not self._start_has_date:
+            start = datetime.combine(date.date(), start.time()) if date else None
+        if start is not None and date is not None and start.date() != date.date():
+            raise Unmatched(key, f"names two days, {date.date()} and {start.date()}")
+        utc = start.replace(tzinfo=self.path_zone).astimezone(UTC) if start else None
+        return (date.date().isoformat() if date else None), utc
+
+    def _path_days(self, partition: Partition) -> list[datetime]:
+        """The days that a path of this partition may name: two where the zones of path and fleet differ."""
+        day = datetime.fromisoformat(partition.date)
+        if "start" not in self._names or self.path_zone.key == self.fleet_zone.key:
+            return [day]
+        first = day.replace(tzinfo=self.fleet_zone).astimezone(self.path_zone).date()
+        last = (day + timedelta(days=1)).replace(tzinfo=self.fleet_zone) - timedelta(microseconds=1)
+        span = (last.astimezone(self.path_zone).date() - first).days
+        return [datetime.combine(first + timedelta(days=n), datetime.min.time()) for n in range(span + 1)]
+
+    def _error(self, cause: str, remedy: str = "") -> TemplateError:
+        return TemplateError(f"path template {self.template!r}", cause, remedy)
+

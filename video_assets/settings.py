@@ -1,0 +1,190 @@
+"""The environment as one typed, documented Settings object. Nothing else reads `os.environ`.
+
+Variables come from the environment, then from a file `.env` in the working directory.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from datetime import date as Date
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from dotenv import dotenv_values
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from video_assets.errors import VideoAssetsError
+from video_assets.path_template import PathTemplate, TemplateError
+
+PREFIX = "VIDEO_ASSETS_"
+_PLAIN_NAMES = {"video_extensions": "VIDEO_EXTENSIONS"}
+
+
+class SettingsError(VideoAssetsError):
+    """A setting that is wrong, unknown or missing. `item` is the environment variable."""
+
+
+class Settings(BaseSettings):
+    """What a deployment sets. Every field is the environment variable VIDEO_ASSETS_<FIELD> unless it says otherwise."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True)
+
+    source: str | None = Field(None, description="Where the uploads are: a directory or URI (file://…).")
+    store: str = Field("data/store", description="Where tables, records and blobs go: a directory or URI.")
+    index: str = Field("data/index", description="The vector index: a directory (embedded) or a Qdrant server's URL.")
+    qdrant_api_key: SecretStr | None = Field(None, description="API key of the Qdrant server.")
+
+    path_template: str = Field(
+        "{vehicle}/{date:%Y-%m-%d}/{camera}/{start:%H%M%S}{ext}",
+        description="How a key of the source says vehicle, date, camera and start time.",
+    )
+    timezone: str = Field("UTC", description="The fleet's zone (IANA name): a partition is this zone's day.")
+    path_timezone: str | None = Field(None, description="The zone of times in keys; the fleet's zone if unset.")
+    video_extensions: Annotated[tuple[str, ...], NoDecode] = Field(
+        (".mp4", ".mov", ".mkv", ".avi"),
+        validation_alias=AliasChoices("VIDEO_EXTENSIONS", "video_extensions"),
+        description="VIDEO_EXTENSIONS: what counts as video, comma-separated, compared in lower case.",
+    )
+    settle_s: float = Field(60, ge=0, description="Objects younger than this many seconds wait for the next run.")
+    start_date: Date = Field(Date(2026, 1, 1), description="The first day that has partitions in Dagster.")
+
+    clips_mode: Literal["copy", "reference"] = Field(
+        "copy", description="copy: clips are copied into the store. reference: they stay where they are."
+    )
+    frames_sampling: str = Field(
+        "every_s=1", description="Which frames are kept: every_s=SECONDS, fps=RATE (1/3, 29.97 are exact) or keyframes."
+    )
+    frames_format: Literal["jpeg", "png"] = Field("jpeg", description="The image format of frames.")
+    frames_quality: int = Field(90, ge=1, le=100, description="JPEG quality.")
+    frames_longest_side: int | None = Field(None, ge=16, description="Frames larger than this are reduced to it (pixels).")
+    frames_packing: Literal["shards", "files"] = Field(
+        "shards", description="shards: one tar per clip, as WebDataset reads. files: one object per frame."
+    )
+    embed_models: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("mobilenet_v2",), description="The models that embed frames, comma-separated; each has its own collection."
+    )
+    model_cache: Path | None = Field(None, description="Where downloaded models are kept or already lie.")
+
+    workers: int = Field(
+        default_factory=lambda: os.cpu_count() or 1, ge=1, description="Worker processes of a run."
+    )
+    item_timeout_s: float = Field(600, gt=0, description="An item that takes longer fails, by itself.")
+    max_attempts: int = Field(3, ge=1, description="A failed item is tried in this many runs, then left failed.")
+    failure_limit: float = Field(
+        0.2, ge=0, le=1, description="A partition with a larger share of failed rows fails its asset check."
+    )
+
+    @field_validator("video_extensions", "embed_models", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("video_extensions")
+    @classmethod
+    def _extensions(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or any(not ext.startswith(".") or "/" in ext for ext in value):
+            raise ValueError("write extensions with their dot, comma-separated: .mp4,.mov")
+        return tuple(ext.lower() for ext in value)
+
+    @field_validator("embed_models")
+    @classmethod
+    def _models(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or len(set(value)) < len(value):
+            raise ValueError("name at least one model, and each once")
+        return value
+
+    @field_validator("timezone", "path_timezone")
+    @classmethod
+    def _zone(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                ZoneInfo(value)
+            except (KeyError, OSError, ValueError) as error:
+                raise ValueError(f"{value!r} is no time zone; write an IANA name such as Asia/Shanghai") from error
+        return value
+
+    @field_validator("frames_sampling")
+    @classmethod
+    def _sampling(cls, value: str) -> str:
+        name, _, rate = value.partition("=")
+        try:
+            known = (name == "keyframes" and not rate) or (name in ("every_s", "fps") and Fraction(rate) > 0)
+        except (ValueError, ZeroDivisionError):
+            known = False
+        if not known:
+            raise ValueError("write every_s=SECONDS, fps=RATE or keyframes")
+        return value
+
+    @field_validator("source", "store")
+    @classmethod
+    def _uri(cls, value: str | None) -> str | None:
+        if value is None or "://" in value:
+            return value
+        return Path(value).expanduser().resolve().as_uri()
+
+    @field_validator("index")
+    @classmethod
+    def _index(cls, value: str) -> str:
+        return value if "://" in value else str(Path(value).expanduser().resolve())
+
+    @model_validator(mode="after")
+    def _template(self) -> Settings:
+        self.template()
+        return self
+
+    def template(self) -> PathTemplate:
+        """The parsed path template."""
+        path_zone = ZoneInfo(self.path_timezone or self.timezone)
+        return PathTemplate(self.path_template, self.video_extensions, path_zone, ZoneInfo(self.timezone))
+
+    def source_uri(self) -> str:
+        """The source's URI; raises SettingsError where none is set."""
+        if self.source is None:
+            raise SettingsError(
+                variable("source"), "is not set, so there are no uploads to read", "Set it to a directory or URI."
+            )
+        return self.source
+
+
+def variable(field: str) -> str:
+    """The environment variable that sets a field."""
+    if field.isupper():
+        return field
+    return _PLAIN_NAMES.get(field, PREFIX + field.upper())
+
+
+def load_settings() -> Settings:
+    """Reads the environment and `.env`.
+
+    Raises:
+        SettingsError: one, naming every variable that is wrong or unknown, and what it should be.
+    """
+    _refuse_unknown({**dotenv_values(".env"), **os.environ})
+    try:
+        return Settings()
+    except TemplateError as error:
+        raise SettingsError(variable("path_template"), error.cause, error.remedy) from None
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_input=False)
+        first = faults[0]
+        name = variable(str(first["loc"][0])) if first["loc"] else PREFIX + "*"
+        others = "".join(f"; {variable(str(f['loc'][0]))}: {_cause(f)}" for f in faults[1:] if f["loc"])
+        raise SettingsError(name, _cause(first) + others, "Mend it in the environment or in .env.") from None
+
+
+def _cause(fault: Any) -> str:
+    return str(fault["msg"]).removeprefix("Value error, ")
+
+
+def _refuse_unknown(environment: dict[str, Any]) -> None:
+    """A misspelt setting would be ignored in silence."""
+    known = {variable(field) for field in Settings.model_fields}
+    for name in sorted(environment):
+        if name.startswith(PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            remedy = f"Did you mean {near[0]}?" if near else "Remove it; `video-assets doctor` lists the settings."
+            raise SettingsError(name, "is no setting of video_assets", remedy)

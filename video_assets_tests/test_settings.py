@@ -1,0 +1,78 @@
+"""The environment as settings: every wrong one stops with its variable, the cause and the way out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from video_assets.settings import Settings, SettingsError, load_settings
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_defaults_load(tmp_path: Path) -> None:
+    settings = load_settings()
+    assert settings.store == (tmp_path / "data/store").as_uri()
+    with pytest.raises(SettingsError, match="VIDEO_ASSETS_SOURCE: is not set"):
+        settings.source_uri()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("VIDEO_ASSETS_SOURC", "x", "Did you mean VIDEO_ASSETS_SOURCE"),
+        ("VIDEO_ASSETS_TIMEZONE", "Mars/Olympus", "VIDEO_ASSETS_TIMEZONE: 'Mars/Olympus' is no time zone"),
+        ("VIDEO_ASSETS_TIMEZONE", "../../etc/passwd", "is no time zone"),
+        ("VIDEO_ASSETS_PATH_TEMPLATE", "{veicle}/x", "VIDEO_ASSETS_PATH_TEMPLATE: has the unknown field {veicle}"),
+        ("VIDEO_EXTENSIONS", "mp4", "^VIDEO_EXTENSIONS: write extensions with their dot"),
+        ("VIDEO_ASSETS_WORKERS", "0", "VIDEO_ASSETS_WORKERS: .*greater"),
+        ("VIDEO_ASSETS_START_DATE", "soon", "VIDEO_ASSETS_START_DATE"),
+        ("VIDEO_ASSETS_FRAMES_SAMPLING", "fps=0", "write every_s=SECONDS"),
+        ("VIDEO_ASSETS_FRAMES_SAMPLING", "fps=1/0", "write every_s=SECONDS"),
+        ("VIDEO_ASSETS_EMBED_MODELS", "a,a", "each once"),
+        ("VIDEO_ASSETS_CLIPS_MODE", "move", "copy"),
+    ],
+)
+def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=says):
+        load_settings()
+
+
+def test_dot_env_in_the_working_directory_is_read_and_the_environment_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text("DAGSTER_HOME=/x\nVIDEO_ASSETS_WORKERS=3\nVIDEO_EXTENSIONS=.MP4,.ts\n")
+    assert load_settings().workers == 3
+    assert load_settings().video_extensions == (".mp4", ".ts")
+    monkeypatch.setenv("VIDEO_ASSETS_WORKERS", "5")
+    assert load_settings().workers == 5
+
+
+def test_a_misspelt_name_in_dot_env_is_found(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("VIDEO_ASSETS_STOR=x\n")
+    with pytest.raises(SettingsError, match="Did you mean VIDEO_ASSETS_STORE"):
+        load_settings()
+
+
+def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIDEO_ASSETS_QDRANT_API_KEY", "s3cret-value")
+    settings = load_settings()
+    assert "s3cret-value" not in repr(settings)
+    assert "s3cret-value" not in settings.model_dump_json()
+
+
+def test_a_wrong_secret_setting_is_not_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIDEO_ASSETS_QDRANT_API_KEY", "s3cret-value")
+    monkeypatch.setenv("VIDEO_ASSETS_WORKERS", "none")
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert "s3cret-value" not in str(caught.value)
+
+
+def test_every_setting_is_described() -> None:
+    assert all(field.description for field in Settings.model_fields.values())
