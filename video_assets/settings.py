@@ -35,7 +35,9 @@ class Settings(BaseSettings):
 
     source: str | None = Field(None, description="Where the uploads are: a directory or URI (file://…).")
     store: str = Field("data/store", description="Where tables, records and blobs go: a directory or URI.")
-    index: str = Field("data/index", description="The vector index: a directory (embedded) or a Qdrant server's URL.")
+    index: str = Field(
+        "data/index", description="The vector index: a directory (embedded) or a Qdrant server's URL."
+    )
     qdrant_api_key: SecretStr | None = Field(None, description="API key of the Qdrant server.")
 
     path_template: str = Field(
@@ -43,29 +45,37 @@ class Settings(BaseSettings):
         description="How a key of the source says vehicle, date, camera and start time.",
     )
     timezone: str = Field("UTC", description="The fleet's zone (IANA name): a partition is this zone's day.")
-    path_timezone: str | None = Field(None, description="The zone of times in keys; the fleet's zone if unset.")
+    path_timezone: str | None = Field(
+        None, description="The zone of times in keys; the fleet's zone if unset."
+    )
     video_extensions: Annotated[tuple[str, ...], NoDecode] = Field(
         (".mp4", ".mov", ".mkv", ".avi"),
         validation_alias=AliasChoices("VIDEO_EXTENSIONS", "video_extensions"),
         description="VIDEO_EXTENSIONS: what counts as video, comma-separated, compared in lower case.",
     )
-    settle_s: float = Field(60, ge=0, description="Objects younger than this many seconds wait for the next run.")
+    settle_s: float = Field(
+        60, ge=0, description="Objects younger than this many seconds wait for the next run."
+    )
     start_date: Date = Field(Date(2026, 1, 1), description="The first day that has partitions in Dagster.")
 
     clips_mode: Literal["copy", "reference"] = Field(
         "copy", description="copy: clips are copied into the store. reference: they stay where they are."
     )
     frames_sampling: str = Field(
-        "every_s=1", description="Which frames are kept: every_s=SECONDS, fps=RATE (1/3, 29.97 are exact) or keyframes."
+        "every_s=1",
+        description="Which frames are kept: every_s=SECONDS, fps=RATE (1/3, 29.97 are exact) or keyframes.",
     )
     frames_format: Literal["jpeg", "png"] = Field("jpeg", description="The image format of frames.")
     frames_quality: int = Field(90, ge=1, le=100, description="JPEG quality.")
-    frames_longest_side: int | None = Field(None, ge=16, description="Frames larger than this are reduced to it (pixels).")
+    frames_longest_side: int | None = Field(
+        None, ge=16, description="Frames larger than this are reduced to it (pixels)."
+    )
     frames_packing: Literal["shards", "files"] = Field(
         "shards", description="shards: one tar per clip, as WebDataset reads. files: one object per frame."
     )
     embed_models: Annotated[tuple[str, ...], NoDecode] = Field(
-        ("mobilenet_v2",), description="The models that embed frames, comma-separated; each has its own collection."
+        ("mobilenet_v2",),
+        description="The models that embed frames, comma-separated; each has its own collection.",
     )
     model_cache: Path | None = Field(None, description="Where downloaded models are kept or already lie.")
 
@@ -73,7 +83,9 @@ class Settings(BaseSettings):
         default_factory=lambda: os.cpu_count() or 1, ge=1, description="Worker processes of a run."
     )
     item_timeout_s: float = Field(600, gt=0, description="An item that takes longer fails, by itself.")
-    max_attempts: int = Field(3, ge=1, description="A failed item is tried in this many runs, then left failed.")
+    max_attempts: int = Field(
+        3, ge=1, description="A failed item is tried in this many runs, then left failed."
+    )
     failure_limit: float = Field(
         0.2, ge=0, le=1, description="A partition with a larger share of failed rows fails its asset check."
     )
@@ -81,7 +93,11 @@ class Settings(BaseSettings):
     @field_validator("video_extensions", "embed_models", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        return (
+            tuple(part.strip() for part in value.split(",") if part.strip())
+            if isinstance(value, str)
+            else value
+        )
 
     @field_validator("video_extensions")
     @classmethod
@@ -104,7 +120,9 @@ class Settings(BaseSettings):
             try:
                 ZoneInfo(value)
             except (KeyError, OSError, ValueError) as error:
-                raise ValueError(f"{value!r} is no time zone; write an IANA name such as Asia/Shanghai") from error
+                raise ValueError(
+                    f"{value!r} is no time zone; write an IANA name such as Asia/Shanghai"
+                ) from error
         return value
 
     @field_validator("frames_sampling")
@@ -145,7 +163,9 @@ class Settings(BaseSettings):
         """The source's URI; raises SettingsError where none is set."""
         if self.source is None:
             raise SettingsError(
-                variable("source"), "is not set, so there are no uploads to read", "Set it to a directory or URI."
+                variable("source"),
+                "is not set, so there are no uploads to read",
+                "Set it to a directory or URI.",
             )
         return self.source
 
@@ -186,5 +206,7 @@ def _refuse_unknown(environment: dict[str, Any]) -> None:
     for name in sorted(environment):
         if name.startswith(PREFIX) and name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            remedy = f"Did you mean {near[0]}?" if near else "Remove it; `video-assets doctor` lists the settings."
+            remedy = (
+                f"Did you mean {near[0]}?" if near else "Remove it; `video-assets doctor` lists the settings."
+            )
             raise SettingsError(name, "is no setting of video_assets", remedy)

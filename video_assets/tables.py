@@ -84,7 +84,11 @@ VIDEO_MANIFEST = Table(
             "source": (pa.string(), "How the row was found: listing."),
         }
     )
-    + (Column("source_deleted_at", UTC_TIME, "When the source object was first seen gone; null if there.", True),)
+    + (
+        Column(
+            "source_deleted_at", UTC_TIME, "When the source object was first seen gone; null if there.", True
+        ),
+    )
     + STATUS,
 )
 
@@ -134,8 +138,14 @@ FRAMES = Table(
             "width": (pa.int32(), "Width of the image in pixels."),
             "height": (pa.int32(), "Height of the image in pixels."),
             "image_format": (pa.string(), "jpeg or png."),
-            "image_url": (pa.string(), "URI of the object that holds the image: the image itself, or a tar shard."),
-            "image_offset": (pa.int64(), "Offset of the image in that object in bytes; null: the object is the image."),
+            "image_url": (
+                pa.string(),
+                "URI of the object that holds the image: the image itself, or a tar shard.",
+            ),
+            "image_offset": (
+                pa.int64(),
+                "Offset of the image in that object in bytes; null: the object is the image.",
+            ),
             "image_size_bytes": (pa.int64(), "Size of the image in bytes."),
         }
     )
@@ -156,7 +166,10 @@ EMBEDDINGS = Table(
             "pts_s": (pa.float64(), "Seconds since the clip's first presented frame."),
             "captured_at": (UTC_TIME, "UTC time of the frame; null where unknown."),
             "image_url": (pa.string(), "URI of the object that holds the image."),
-            "image_offset": (pa.int64(), "Offset of the image in that object in bytes; null: the object is the image."),
+            "image_offset": (
+                pa.int64(),
+                "Offset of the image in that object in bytes; null: the object is the image.",
+            ),
             "image_size_bytes": (pa.int64(), "Size of the image in bytes."),
             "model": (pa.string(), "Name of the model."),
             "model_version": (pa.string(), "Version of the model's weights and preprocessing."),

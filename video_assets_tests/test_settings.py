@@ -12,6 +12,8 @@ from video_assets.settings import Settings, SettingsError, load_settings
 @pytest.fixture(autouse=True)
 def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("VIDEO_ASSETS_STORE")
+    monkeypatch.delenv("VIDEO_ASSETS_INDEX")
 
 
 def test_defaults_load(tmp_path: Path) -> None:
@@ -27,7 +29,11 @@ def test_defaults_load(tmp_path: Path) -> None:
         ("VIDEO_ASSETS_SOURC", "x", "Did you mean VIDEO_ASSETS_SOURCE"),
         ("VIDEO_ASSETS_TIMEZONE", "Mars/Olympus", "VIDEO_ASSETS_TIMEZONE: 'Mars/Olympus' is no time zone"),
         ("VIDEO_ASSETS_TIMEZONE", "../../etc/passwd", "is no time zone"),
-        ("VIDEO_ASSETS_PATH_TEMPLATE", "{veicle}/x", "VIDEO_ASSETS_PATH_TEMPLATE: has the unknown field {veicle}"),
+        (
+            "VIDEO_ASSETS_PATH_TEMPLATE",
+            "{veicle}/x",
+            "VIDEO_ASSETS_PATH_TEMPLATE: has the unknown field {veicle}",
+        ),
         ("VIDEO_EXTENSIONS", "mp4", "^VIDEO_EXTENSIONS: write extensions with their dot"),
         ("VIDEO_ASSETS_WORKERS", "0", "VIDEO_ASSETS_WORKERS: .*greater"),
         ("VIDEO_ASSETS_START_DATE", "soon", "VIDEO_ASSETS_START_DATE"),

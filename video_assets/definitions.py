@@ -1,0 +1,21 @@
+"""The code location: merges what `defs/` declares."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from video_assets.defs.assets.clips import clips
+from video_assets.defs.assets.embeddings import embeddings
+from video_assets.defs.assets.fleet_daily import fleet_daily
+from video_assets.defs.assets.frames import frames
+from video_assets.defs.assets.raw_uploads import raw_uploads
+from video_assets.defs.assets.vector_index import vector_index
+from video_assets.defs.assets.video_manifest import unmatched, video_manifest
+from video_assets.defs.resources import resources
+
+defs = dg.Definitions(
+    assets=[raw_uploads, video_manifest, unmatched, clips, frames, embeddings, vector_index, fleet_daily],
+    resources=resources(),
+    # Parallelism belongs to work/, over items; a subprocess for each step would only cost its start.
+    executor=dg.in_process_executor,
+)

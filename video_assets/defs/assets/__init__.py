@@ -1,0 +1,1 @@
+"""The assets of the chain, a module each."""

@@ -1,0 +1,36 @@
+"""`clips`: bytes in hand."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+import pyarrow.compute as pc
+
+from video_assets.defs.assets.table_asset import Made, declare, materialize
+from video_assets.defs.checks import item_checks, item_results
+from video_assets.defs.partitions import date_by_vehicle
+from video_assets.keys import Partition
+from video_assets.settings import Settings
+from video_assets.stages.clips import CODE_VERSION, build_clips
+from video_assets.table_store.parquet import ParquetTables
+from video_assets.table_store.table_store import Fold
+from video_assets.tables import CLIPS, OK
+
+
+@dg.asset(
+    **declare(CLIPS, code_version=CODE_VERSION, kinds={"parquet", "video"}, partitions_def=date_by_vehicle),
+    check_specs=item_checks(CLIPS),
+)
+def clips(
+    context: dg.AssetExecutionContext,
+    video_manifest: Mapping[str, Any],
+    settings: dg.ResourceParam[Settings],
+    tables: dg.ResourceParam[ParquetTables],
+):
+    def make(partition: Partition) -> Made:
+        manifest = video_manifest[partition.key]
+        fold = build_clips(partition, manifest, tables=tables, settings=settings, report=context.log.info)
+        numbers = {"clips": fold.count(OK), "bytes": pc.sum(fold.rows["size_bytes"]).as_py() or 0}
+        return Made(fold, numbers, item_results(CLIPS, manifest, fold, settings.failure_limit))
+
+    return materialize(context, tables, make)

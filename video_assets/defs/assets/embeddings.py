@@ -1,0 +1,43 @@
+"""`embeddings`: frames as unit vectors."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from video_assets.defs.assets.table_asset import Made, declare, materialize
+from video_assets.defs.checks import item_checks, item_results
+from video_assets.defs.partitions import date_by_vehicle
+from video_assets.defs.resources import deployment
+from video_assets.keys import Partition
+from video_assets.settings import Settings
+from video_assets.stages.embeddings import build_embeddings, code_version
+from video_assets.table_store.parquet import ParquetTables
+from video_assets.table_store.table_store import Fold
+from video_assets.tables import EMBEDDINGS, OK
+
+
+@dg.asset(
+    **declare(
+        EMBEDDINGS,
+        code_version=code_version(deployment()[0].embed_models),
+        kinds={"parquet", "onnx"},
+        partitions_def=date_by_vehicle,
+    ),
+    check_specs=item_checks(EMBEDDINGS),
+)
+def embeddings(
+    context: dg.AssetExecutionContext,
+    frames: Mapping[str, Any],
+    settings: dg.ResourceParam[Settings],
+    tables: dg.ResourceParam[ParquetTables],
+):
+    def make(partition: Partition) -> Made:
+        upstream = frames[partition.key]
+        fold = build_embeddings(
+            partition, upstream, tables=tables, settings=settings, report=context.log.info
+        )
+        checks = item_results(EMBEDDINGS, upstream, fold, settings.failure_limit)
+        return Made(fold, {"vectors": fold.count(OK)}, checks)
+
+    return materialize(context, tables, make)

@@ -1,0 +1,51 @@
+"""`frames`: sampled frames, with a contact sheet."""
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+import pyarrow.compute as pc
+
+from video_assets.defs.assets.table_asset import Made, declare, materialize
+from video_assets.defs.checks import item_checks, item_results
+from video_assets.defs.partitions import date_by_vehicle
+from video_assets.keys import Partition
+from video_assets.settings import Settings
+from video_assets.stages.frames import CODE_VERSION, build_frames, draw_contact_sheet
+from video_assets.table_store.parquet import ParquetTables
+from video_assets.table_store.table_store import Fold
+from video_assets.tables import FRAMES, OK
+
+
+@dg.asset(
+    **declare(FRAMES, code_version=CODE_VERSION, kinds={"parquet", "jpeg"}, partitions_def=date_by_vehicle),
+    check_specs=item_checks(FRAMES),
+)
+def frames(
+    context: dg.AssetExecutionContext,
+    clips: Mapping[str, Any],
+    settings: dg.ResourceParam[Settings],
+    tables: dg.ResourceParam[ParquetTables],
+):
+    def make(partition: Partition) -> Made:
+        fold = build_frames(
+            partition, clips[partition.key], tables=tables, settings=settings, report=context.log.info
+        )
+        numbers = {"frames": fold.count(OK), "bytes": pc.sum(fold.rows["image_size_bytes"]).as_py() or 0}
+        checks = item_results(FRAMES, clips[partition.key], fold, settings.failure_limit)
+        return Made(fold, numbers, checks, _preview(fold))
+
+    return materialize(context, tables, make)
+
+
+def _preview(fold: Fold) -> dict[str, dg.MetadataValue[Any]]:
+    """The contact sheet, small enough for the event log."""
+    sheet = draw_contact_sheet(fold.rows)
+    if sheet is None:
+        return {}
+    return {
+        "contact_sheet": dg.MetadataValue.md(
+            f"![frames](data:image/jpeg;base64,{base64.b64encode(sheet).decode()})"
+        )
+    }

@@ -1,0 +1,122 @@
+"""What all table assets have in common: how they are declared, and how a run of one or several partitions reports."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+
+from video_assets.keys import Partition
+from video_assets.table_store.parquet import ParquetTables
+from video_assets.table_store.table_store import Fold
+from video_assets.tables import FAILED, FILTERED, Table
+
+OWNERS = ["team:fleet-data"]
+GROUP = "video"
+SHOWN_FAILURES = 20
+
+_DAGSTER_TYPES = {"string": "string", "int32": "int", "int64": "int", "double": "float"}
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a stage made of one partition. `numbers` are plotted by the UI: their names never change."""
+
+    fold: Fold
+    numbers: Mapping[str, float]
+    checks: list[dg.AssetCheckResult] = field(default_factory=list)
+    more: Mapping[str, dg.MetadataValue[Any]] = field(default_factory=dict)
+
+
+def declare(
+    table: Table, *, code_version: str, kinds: set[str], partitions_def: dg.PartitionsDefinition | None
+) -> dict[str, Any]:
+    """The keyword arguments of the asset that is `table`."""
+    return {
+        "name": table.name,
+        "description": table.description,
+        "partitions_def": partitions_def,
+        "code_version": code_version,
+        "group_name": GROUP,
+        "owners": OWNERS,
+        "kinds": kinds,
+        "tags": {"domain": "fleet-video"},
+        "metadata": {"dagster/column_schema": column_schema(table)},
+    }
+
+
+def column_schema(table: Table) -> dg.TableSchema:
+    """The table's columns as the UI shows them."""
+    return dg.TableSchema(
+        [
+            dg.TableColumn(c.name, _DAGSTER_TYPES.get(str(c.type), str(c.type)), description=c.description)
+            for c in table.columns
+        ]
+    )
+
+
+def materialize(
+    context: dg.AssetExecutionContext, tables: ParquetTables, make: Callable[[Partition], Made]
+) -> dg.MaterializeResult[dict[str, Fold]]:
+    """Makes every partition of the run, and hands the folds to the I/O manager to commit.
+
+    In a run of several partitions each has its own metadata; a check passes if it does for all.
+    """
+    keys = sorted(context.partition_keys)
+    made: dict[str, Made] = {}
+    for key in keys:
+        begun = time.monotonic()
+        made[key] = make(Partition.from_key(str(key)))
+        metadata = describe(made[key], tables, seconds=time.monotonic() - begun)
+        if len(keys) > 1:
+            context.add_asset_metadata(metadata, partition_key=key)
+    only = made[keys[0]] if len(keys) == 1 else None
+    return dg.MaterializeResult(
+        value={key: one.fold for key, one in made.items()},
+        metadata=metadata if only else None,
+        data_version=dg.DataVersion(only.fold.data_version) if only else None,
+        check_results=only.checks if only else _together(made),
+    )
+
+
+def describe(made: Made, tables: ParquetTables, *, seconds: float) -> dict[str, Any]:
+    """The metadata of one partition's materialization."""
+    fold = made.fold
+    metadata: dict[str, Any] = {
+        "dagster/uri": tables.uri(fold.table, fold.partition),
+        "dagster/partition_row_count": len(fold.rows),
+        "failed": fold.count(FAILED),
+        "filtered": fold.count(FILTERED),
+        "made": fold.made,
+        "seconds": round(seconds, 3),
+        **made.numbers,
+        **made.more,
+    }
+    if failures := _failures(fold):
+        metadata["failures"] = failures
+    return metadata
+
+
+def _failures(fold: Fold) -> dg.MetadataValue[Any] | None:
+    rows = [row for row in fold.rows.to_pylist() if row.get("status") == FAILED][:SHOWN_FAILURES]
+    shown = ("video_path", "error_stage", "error_msg", "attempts")
+    records = [dg.TableRecord({name: row.get(name) for name in shown}) for row in rows]
+    return dg.MetadataValue.table(records) if records else None
+
+
+def _together(made: Mapping[str, Made]) -> list[dg.AssetCheckResult]:
+    results: dict[str, list[tuple[str, dg.AssetCheckResult]]] = {}
+    for key, one in made.items():
+        for check in one.checks:
+            results.setdefault(str(check.check_name), []).append((key, check))
+    return [
+        dg.AssetCheckResult(
+            check_name=name,
+            passed=all(check.passed for _, check in checks),
+            metadata={"failed_partitions": [key for key, check in checks if not check.passed]},
+        )
+        for name, checks in results.items()
+    ]

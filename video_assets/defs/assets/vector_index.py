@@ -1,0 +1,35 @@
+"""`vector_index`: vectors as points that search finds."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+import pyarrow.compute as pc
+
+from video_assets.defs.assets.table_asset import Made, declare, materialize
+from video_assets.defs.checks import points_check, points_result
+from video_assets.defs.partitions import date_by_vehicle
+from video_assets.keys import Partition
+from video_assets.settings import Settings
+from video_assets.stages.vector_index import CODE_VERSION, build_index
+from video_assets.table_store.parquet import ParquetTables
+from video_assets.table_store.table_store import Fold
+from video_assets.tables import VECTOR_INDEX
+
+
+@dg.asset(
+    **declare(VECTOR_INDEX, code_version=CODE_VERSION, kinds={"qdrant"}, partitions_def=date_by_vehicle),
+    check_specs=[points_check()],
+)
+def vector_index(
+    context: dg.AssetExecutionContext,
+    embeddings: Mapping[str, Any],
+    settings: dg.ResourceParam[Settings],
+    tables: dg.ResourceParam[ParquetTables],
+):
+    def make(partition: Partition) -> Made:
+        upstream = embeddings[partition.key]
+        fold = build_index(partition, upstream, tables=tables, settings=settings, report=context.log.info)
+        return Made(fold, {"points": pc.sum(fold.rows["points"]).as_py() or 0}, [points_result(fold)])
+
+    return materialize(context, tables, make)

@@ -1,0 +1,49 @@
+"""`video_manifest` and `unmatched`: what the source holds."""
+
+import dagster as dg
+import pyarrow.compute as pc
+
+from video_assets.defs.assets.raw_uploads import raw_uploads
+from video_assets.defs.assets.table_asset import Made, declare, describe, materialize
+from video_assets.defs.partitions import date_by_vehicle
+from video_assets.keys import Partition
+from video_assets.settings import Settings
+from video_assets.stages.manifest import CODE_VERSION, build_manifest, build_unmatched
+from video_assets.table_store.parquet import ParquetTables
+from video_assets.table_store.table_store import Fold
+from video_assets.tables import UNMATCHED, VIDEO_MANIFEST
+
+
+@dg.asset(
+    **declare(VIDEO_MANIFEST, code_version=CODE_VERSION, kinds={"parquet"}, partitions_def=date_by_vehicle),
+    deps=[raw_uploads],
+)
+def video_manifest(
+    context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    tables: dg.ResourceParam[ParquetTables],
+):
+    def make(partition: Partition) -> Made:
+        manifest = build_manifest(partition, tables=tables, settings=settings)
+        skipped = {f"skipped_{reason}": count for reason, count in manifest.skipped.items()}
+        size = pc.sum(manifest.fold.rows["size_bytes"]).as_py() or 0
+        return Made(manifest.fold, {"videos": len(manifest.fold.rows), "bytes": size, **skipped})
+
+    return materialize(context, tables, make)
+
+
+@dg.asset(
+    **declare(UNMATCHED, code_version=CODE_VERSION, kinds={"parquet"}, partitions_def=None),
+    deps=[raw_uploads],
+)
+def unmatched(
+    settings: dg.ResourceParam[Settings], tables: dg.ResourceParam[ParquetTables]
+):
+    manifest = build_unmatched(tables=tables, settings=settings)
+    skipped = {f"skipped_{reason}": count for reason, count in manifest.skipped.items()}
+    made = Made(manifest.fold, {"videos": len(manifest.fold.rows), **skipped})
+    return dg.MaterializeResult(
+        value={UNMATCHED.name: manifest.fold},
+        metadata=describe(made, tables, seconds=0),
+        data_version=dg.DataVersion(manifest.fold.data_version),
+    )

@@ -1,0 +1,77 @@
+"""Asset checks of single partitions.
+
+Partitioned checks are a preview API: without it one bad vehicle paints the whole asset, and the next good one hides
+it. All use of the API is here.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import dagster as dg
+import pyarrow as pa
+
+from video_assets.defs.partitions import date_by_vehicle
+from video_assets.stages.counts import failed_share, lost_items
+from video_assets.table_store.table_store import Fold
+from video_assets.tables import VECTOR_INDEX, Table
+
+NO_ITEM_LOST = "no_item_lost"
+FAILURE_SHARE = "failure_share"
+POINTS_ARE_VECTORS = "points_are_vectors"
+
+
+def partitioned_check(asset: str, name: str, description: str) -> dg.AssetCheckSpec:
+    """A check whose result belongs to a partition."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        return dg.AssetCheckSpec(name, asset=asset, description=description, partitions_def=date_by_vehicle)
+
+
+def item_checks(table: Table) -> list[dg.AssetCheckSpec]:
+    """The checks of a table that is made item by item."""
+    lost = "Every ok row of the table before has its rows here, ok, failed or filtered; and no other has."
+    share = "No more items failed than VIDEO_ASSETS_FAILURE_LIMIT allows."
+    return [
+        partitioned_check(table.name, NO_ITEM_LOST, lost),
+        partitioned_check(table.name, FAILURE_SHARE, share),
+    ]
+
+
+def item_results(table: Table, upstream: pa.Table, fold: Fold, limit: float) -> list[dg.AssetCheckResult]:
+    """The results of `item_checks` for one partition."""
+    lost, strange = lost_items(table, upstream, fold.rows)
+    failed, items = failed_share(table, fold.rows)
+    return [
+        dg.AssetCheckResult(
+            check_name=NO_ITEM_LOST,
+            passed=not lost and not strange,
+            metadata={"lost": len(lost), "unexpected": len(strange), "items": items},
+        ),
+        dg.AssetCheckResult(
+            check_name=FAILURE_SHARE,
+            passed=failed <= limit * items,
+            metadata={
+                "failed": failed,
+                "items": items,
+                "share": failed / items if items else 0.0,
+                "limit": limit,
+            },
+        ),
+    ]
+
+
+def points_check() -> dg.AssetCheckSpec:
+    """The check of the vector index."""
+    text = "The index holds as many points of the partition as there are ok vectors."
+    return partitioned_check(VECTOR_INDEX.name, POINTS_ARE_VECTORS, text)
+
+
+def points_result(fold: Fold) -> dg.AssetCheckResult:
+    """The result of `points_check` for one partition."""
+    wrong = {
+        row["model"]: [row["points"], row["vectors"]]
+        for row in fold.rows.to_pylist()
+        if row["points"] != row["vectors"]
+    }
+    return dg.AssetCheckResult(check_name=POINTS_ARE_VECTORS, passed=not wrong, metadata={"wrong": wrong})

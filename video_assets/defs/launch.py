@@ -1,0 +1,87 @@
+"""Materializing what a source holds, in this process: the same runs and history as from the UI, without a daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+
+from video_assets.defs.resources import deployment
+from video_assets.keys import Partition
+from video_assets.sources.listing import PartitionScan, scan_partitions
+from video_assets.stages.manifest import open_listing
+
+DATA_VERSION_TAG = "dagster/data_version"
+CHAIN = ("video_manifest", "clips", "frames", "embeddings", "vector_index")
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """One run that ended. `errors` are the messages of the steps that failed."""
+
+    what: str
+    success: bool
+    errors: tuple[str, ...]
+
+
+def materialize_source(defs: dg.Definitions, begin: Callable[[str], None]) -> Iterator[Ran]:
+    """Registers the vehicles of the source, then makes every partition, the days' roll-ups, and `unmatched`.
+
+    Runs are recorded in DAGSTER_HOME. A run that fails is yielded like the others, and the next one is begun.
+
+    Args:
+        defs: the code location.
+        begin: called with the name of each run before it starts.
+    """
+    settings, _ = deployment()
+    scans = scan_partitions(open_listing(settings).everything())
+    with dg.DagsterInstance.get() as instance:
+        instance.add_dynamic_partitions("vehicle", sorted({str(partition.vehicle) for partition in scans}))
+        report_uploads(instance, scans)
+        for partition in sorted(scans):
+            begin(partition.key)
+            yield _run(defs, instance, CHAIN, partition.key)
+        for day in sorted({partition.date for partition in scans}):
+            begin(f"fleet_daily {day}")
+            yield _run(defs, instance, ["fleet_daily"], day)
+        begin("unmatched")
+        yield _run(defs, instance, ["unmatched"], None)
+
+
+def report_uploads(instance: dg.DagsterInstance, scans: dict[Partition, PartitionScan]) -> int:
+    """Records what was seen of `raw_uploads`, where it differs from what was seen last. Returns how many did."""
+    key = dg.AssetKey("raw_uploads")
+    event = dg.DagsterEventType.ASSET_MATERIALIZATION
+    seen = instance.event_log_storage.get_latest_tags_by_partition(key, event, [DATA_VERSION_TAG], [p.key for p in scans])
+    changed = [
+        p for p, scan in scans.items() if seen.get(p.key, {}).get(DATA_VERSION_TAG) != scan.fingerprint
+    ]
+    for partition in changed:
+        scan = scans[partition]
+        instance.report_runless_asset_event(
+            dg.AssetMaterialization(
+                key,
+                partition=partition.key,
+                metadata={"videos": scan.videos, "bytes": scan.size_bytes},
+                tags={DATA_VERSION_TAG: scan.fingerprint},
+            )
+        )
+    return len(changed)
+
+
+def _run(
+    defs: dg.Definitions, instance: dg.DagsterInstance, assets: Sequence[str], partition_key: str | None
+) -> Ran:
+    result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
+        instance=instance,
+        partition_key=partition_key,
+        asset_selection=[dg.AssetKey(name) for name in assets],
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        raise_on_error=False,
+    )
+    failures = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+    errors = tuple(
+        str(f.error.cause.message if f.error and f.error.cause else f.error).strip() for f in failures
+    )
+    return Ran(f"{'+'.join(assets)} {partition_key or ''}".strip(), result.success, errors)

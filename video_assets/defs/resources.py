@@ -1,0 +1,25 @@
+"""What assets are given: the settings, and the tables in the deployment's store. Checked when the location loads."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from video_assets.io_managers.table_io_manager import TableIOManager
+from video_assets.settings import Settings, load_settings
+from video_assets.storage.registry import open_store
+from video_assets.table_store.parquet import ParquetTables
+
+
+@cache
+def deployment() -> tuple[Settings, ParquetTables]:
+    """The settings of this process and its tables. A missing source or an unwritable store stops the load here."""
+    settings = load_settings()
+    if settings.source is not None:
+        open_store(settings.source)
+    return settings, ParquetTables(open_store(settings.store, create=True))
+
+
+def resources() -> dict[str, object]:
+    """The resources of the code location. None holds a secret in its configuration."""
+    settings, tables = deployment()
+    return {"settings": settings, "tables": tables, "io_manager": TableIOManager(tables)}

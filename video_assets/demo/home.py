@@ -1,0 +1,55 @@
+"""The demo's folder: uploads, store, index, and the files that let Dagster open it with its history."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class DemoHome:
+    """Where everything of a demo lies; it can be deleted as a whole."""
+
+    root: Path
+
+    @property
+    def uploads(self) -> Path:
+        """The source: what vehicles sent."""
+        return self.root / "uploads"
+
+    @property
+    def contact_sheet(self) -> Path:
+        """The picture of what came out."""
+        return self.root / "contact_sheet.jpg"
+
+    def environment(self) -> dict[str, str]:
+        """The settings of the demo."""
+        return {
+            "DAGSTER_HOME": str(self.root),
+            "VIDEO_ASSETS_SOURCE": str(self.uploads),
+            "VIDEO_ASSETS_STORE": str(self.root / "store"),
+            "VIDEO_ASSETS_INDEX": str(self.root / "index"),
+            "VIDEO_ASSETS_FRAMES_SAMPLING": "fps=2",
+            # The files have just been written, and by no one who still writes.
+            "VIDEO_ASSETS_SETTLE_S": "0",
+        }
+
+    def write(self) -> None:
+        """Writes `.env`, `dagster.yaml` and `workspace.yaml`, where they are not there."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        env = "".join(f"{name}={value}\n" for name, value in self.environment().items())
+        texts = {
+            ".env": env,
+            "dagster.yaml": _project_file("dagster.yaml"),
+            "workspace.yaml": _project_file("workspace.yaml"),
+        }
+        for name, text in texts.items():
+            if not (self.root / name).exists():
+                (self.root / name).write_text(text)
+
+
+def _project_file(name: str) -> str:
+    """A file of the project's top level; a wheel carries it in the package."""
+    packaged = files("video_assets") / "project" / name
+    return (packaged if packaged.is_file() else Path(__file__).parents[2] / name).read_text()

@@ -1,0 +1,102 @@
+"""The demo from beginning to end, told as it goes."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from itertools import islice
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from video_assets.demo.footage import lay_out, packaged_videos, videos_in
+from video_assets.demo.home import DemoHome
+from video_assets.search.query import search_text
+from video_assets.settings import Settings, load_settings
+from video_assets.stages.frames import draw_contact_sheet
+from video_assets.stages.status import chain_status
+from video_assets.storage.registry import open_store
+from video_assets.table_store.parquet import ParquetTables
+from video_assets.tables import FRAMES
+from video_assets.vectors.vector_index import PointFilter
+
+QUERY = "rabbit"
+
+
+def run_demo(home: DemoHome, videos: Path | None) -> int:
+    """Lays out, materializes and shows. Returns how many runs failed: planted faults fail rows, not runs."""
+    console = Console(highlight=False, soft_wrap=True)
+    begun = time.monotonic()
+    home.write()
+    settings = load_settings()
+    sources = packaged_videos() if videos is None else videos_in(videos, settings.video_extensions)
+    count = lay_out(sources, home.uploads, settings.template())
+    console.print(f"{count} uploads of a small fleet, one corrupt and one empty among them: {home.uploads}")
+    before = objects(settings)
+    failed = _materialize(console)
+    after = objects(settings)
+    written = sum(before.get(key) != etag for key, etag in after.items())
+    console.print(f"\nObjects written: {written}. Seconds: {time.monotonic() - begun:.1f}\n")
+    tables = ParquetTables(open_store(settings.store))
+    _print_stages(console, tables)
+    if videos is None:
+        _print_search(console, settings)
+    _draw(home, tables)
+    _print_where_to_look(console, home)
+    return failed
+
+
+def objects(settings: Settings) -> dict[str, str]:
+    """Every object of the store with its version; an object written again has another."""
+    store = open_store(settings.store, create=True)
+    return {info.key: info.etag for info in store.list()}
+
+
+def _materialize(console: Console) -> int:
+    # Imported late: the code location reads the settings when it loads.
+    from video_assets.definitions import defs
+    from video_assets.defs.launch import materialize_source
+
+    failed = 0
+    for run in materialize_source(defs, begin=lambda what: console.print(f"  {what} ", end="")):
+        console.print("done" if run.success else "[red]failed[/red]: " + "; ".join(run.errors))
+        failed += not run.success
+    return failed
+
+
+def _print_stages(console: Console, tables: ParquetTables) -> None:
+    stages, failures = chain_status(tables)
+    table = Table("stage", "partitions", "ok", "failed", "filtered", box=None, header_style="bold")
+    for stage in stages:
+        table.add_row(
+            *(str(v) for v in (stage.stage, stage.partitions, stage.ok, stage.failed, stage.filtered))
+        )
+    console.print(table)
+    for failure in failures:
+        console.print(f"[yellow]failed[/yellow] {failure.stage} {failure.partition}: {failure.error_msg}")
+
+
+def _print_search(console: Console, settings: Settings) -> None:
+    console.print(f"\nvideo-assets search {QUERY}")
+    for frame in search_text(settings, QUERY, where=PointFilter(), limit=3):
+        labels = ", ".join(frame.labels[:2])
+        console.print(
+            f"  {frame.score:.3f}  {frame.vehicle} {frame.camera} {frame.captured_at:%F %T}  {labels}"
+        )
+
+
+def _draw(home: DemoHome, tables: ParquetTables) -> None:
+    rows = [tables.read(FRAMES, partition) for partition in islice(tables.partitions(FRAMES), 100)]
+    sheet = draw_contact_sheet(*rows)
+    if sheet is not None:
+        home.contact_sheet.write_bytes(sheet)
+
+
+def _print_where_to_look(console: Console, home: DemoHome) -> None:
+    folder = shlex.quote(str(home.root))
+    console.print(f"\nContact sheet: {home.contact_sheet}")
+    console.print(
+        f"The UI, on this data with its history:\n  cd {folder} && DAGSTER_HOME=$PWD dagster dev -w workspace.yaml"
+    )
+    console.print(f"More searches:\n  cd {folder} && video-assets search minivan")

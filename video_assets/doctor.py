@@ -1,0 +1,155 @@
+"""Checks every configured component, and says what is wrong and how to mend it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+from video_assets.errors import VideoAssetsError
+from video_assets.settings import Settings, variable
+
+SAMPLE = 200
+"""How many objects of the source are looked at."""
+
+LOW_DISK_BYTES = 5 * 1000**3
+
+Verdict = Literal["ok", "warning", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found. `remedy` is empty where nothing is to be done."""
+
+    component: str
+    verdict: Verdict
+    text: str
+    remedy: str = ""
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Every check in turn; one that fails stops none of the others."""
+    checks: dict[str, Callable[[Settings], Finding]] = {
+        "packages": _packages,
+        "dagster home": _dagster_home,
+        "source": _source,
+        "store": _store,
+        "index": _index,
+    }
+    for component, check in checks.items():
+        yield _safely(component, check, settings)
+    for model in settings.embed_models:
+        yield _safely(f"model {model}", lambda s, model=model: _model(model, s), settings)  # type: ignore[misc]
+
+
+def _safely(component: str, check: Callable[[Settings], Finding], settings: Settings) -> Finding:
+    try:
+        return check(settings)
+    except VideoAssetsError as error:
+        return Finding(component, "failed", f"{error.item}: {error.cause}", error.remedy)
+    except Exception as error:
+        return Finding(
+            component, "failed", f"{type(error).__name__}: {error}", "This is a fault of video_assets."
+        )
+
+
+def _packages(settings: Settings) -> Finding:
+    found = {}
+    for name in ("dagster", "dagster-webserver"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            return Finding("packages", "failed", f"{name} is not installed", "Run: pip install video-assets")
+    if len(set(found.values())) > 1:
+        text = ", ".join(f"{name} {number}" for name, number in found.items())
+        return Finding(
+            "packages", "failed", f"{text} do not belong together", "Run: pip install -U video-assets"
+        )
+    return Finding(
+        "packages", "ok", f"dagster {found['dagster']}, av {version('av')}, pyarrow {version('pyarrow')}"
+    )
+
+
+def _dagster_home(settings: Settings) -> Finding:
+    home = os.environ.get("DAGSTER_HOME")
+    if not home:
+        remedy = "Set DAGSTER_HOME to a folder with a copy of dagster.yaml; `dagster dev` forgets its history without."
+        return Finding("dagster home", "warning", "DAGSTER_HOME is not set", remedy)
+    if not Path(home).is_dir():
+        return Finding(
+            "dagster home", "failed", f"{home} is no folder", "Make it, and copy dagster.yaml into it."
+        )
+    if not (Path(home) / "dagster.yaml").is_file():
+        remedy = "Copy dagster.yaml into it: without it, cancelled runs keep their slots and telemetry is on."
+        return Finding("dagster home", "warning", f"{home} has no dagster.yaml", remedy)
+    return Finding("dagster home", "ok", home)
+
+
+def _source(settings: Settings) -> Finding:
+    from video_assets.stages.manifest import open_listing
+
+    listing = open_listing(settings)
+    uploads = list(islice(listing.everything(), SAMPLE))
+    passed_over = ", ".join(f"{count} {reason}" for reason, count in sorted(listing.skipped.items()))
+    text = f"{listing.store.uri}: {len(uploads)}{'+' if len(uploads) == SAMPLE else ''} videos"
+    text += f" of {len({upload.fields.partition.vehicle for upload in uploads})} vehicles"
+    text += f"; passed over: {passed_over}" if passed_over else ""
+    if listing.misfits:
+        first = listing.misfits[0]
+        remedy = f"See the asset `unmatched`, or set {variable('path_template')}."
+        return Finding(
+            "source", "warning", f"{text}; {len(listing.misfits)} unmatched: {first.reason}", remedy
+        )
+    if not uploads:
+        return Finding(
+            "source", "warning", text, f"Look at {variable('source')} and {variable('video_extensions')}."
+        )
+    return Finding("source", "ok", text)
+
+
+def _store(settings: Settings) -> Finding:
+    from video_assets.storage.registry import open_store
+
+    store = open_store(settings.store, create=True)
+    key = f"doctor/{os.getpid()}"
+    store.put(key, b"doctor")
+    try:
+        if store.get(key) != b"doctor":
+            return Finding(
+                "store", "failed", f"{store.uri} does not give back what was put", "Look at its disk."
+            )
+    finally:
+        store.delete(key)
+    folder = store.local_path(".")
+    text = f"{store.uri} can be written and read"
+    if folder is None:
+        return Finding("store", "ok", text)
+    free = shutil.disk_usage(folder).free
+    text += f", {free / 1000**3:.0f} GB free"
+    if free < LOW_DISK_BYTES:
+        return Finding("store", "warning", text, f"Free space, or set {variable('store')} to another disk.")
+    return Finding("store", "ok", text)
+
+
+def _index(settings: Settings) -> Finding:
+    from video_assets.search.query import open_index
+
+    with open_index(settings) as index:
+        counts = {name: index.count(name) for name in index.collections()}
+    text = ", ".join(f"{name}: {count} points" for name, count in counts.items()) or "empty so far"
+    return Finding("index", "ok", f"{settings.index}: {text}")
+
+
+def _model(name: str, settings: Settings) -> Finding:
+    import numpy as np
+
+    from video_assets.embedding.embedder import open_embedder
+
+    embedder = open_embedder(name, model_cache=settings.model_cache)
+    vector = embedder.embed_images([np.full((64, 64, 3), 128, np.uint8)])[0]
+    return Finding(f"model {name}", "ok", f"version {embedder.version}, {len(vector)} dimensions")

@@ -1,0 +1,1 @@
+"""Finding frames by text or picture."""

@@ -1,0 +1,130 @@
+"""Uploads found by listing the source, and told apart by the path template.
+
+What is no upload yet, or never one, is counted by reason; what belongs to no partition is named. Nothing is dropped in
+silence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from video_assets.keys import Partition
+from video_assets.path_template import KeyFields, PathTemplate, Unmatched
+from video_assets.storage.object_store import CommonPrefix, ObjectInfo, ObjectStore
+
+SKIP_REASONS = ("folder", "empty", "extension", "settling")
+"""Why an object is no upload (SPEC M3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One video of the source, and what its key says."""
+
+    info: ObjectInfo
+    fields: KeyFields
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """One video of the source that belongs to no partition, and why."""
+
+    info: ObjectInfo
+    reason: str
+
+
+@dataclass
+class Listing:
+    """Reads a source: yields uploads, and keeps count of what it passed over.
+
+    `skipped` counts objects by reason and `misfits` keeps the videos that fit no partition, as the iterators run.
+    """
+
+    store: ObjectStore
+    template: PathTemplate
+    settle_s: float
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    skipped: Counter[str] = field(default_factory=Counter)
+    misfits: list[Misfit] = field(default_factory=list)
+
+    def partition(self, partition: Partition) -> Iterator[Upload]:
+        """The partition's uploads; only folders that may hold some are listed."""
+        prefixes: dict[str, None] = {}
+        for walk in self.template.walks(partition):
+            prefixes.update(dict.fromkeys(_descend(self.store, walk)))
+        for prefix in prefixes:
+            for upload in self._uploads(self.store.list(prefix)):
+                if upload.fields.partition == partition:
+                    yield upload
+
+    def everything(self) -> Iterator[Upload]:
+        """Every upload of the source, in the order of keys."""
+        return self._uploads(self.store.list())
+
+    def _uploads(self, infos: Iterable[ObjectInfo]) -> Iterator[Upload]:
+        for info in infos:
+            if reason := self._skip_reason(info):
+                self.skipped[reason] += 1
+                continue
+            try:
+                yield Upload(info, self.template.match(info.key, info.last_modified))
+            except Unmatched as error:
+                self.misfits.append(Misfit(info, error.cause))
+
+    def _skip_reason(self, info: ObjectInfo) -> str | None:
+        if info.key.endswith("/"):
+            return "folder"
+        if info.size_bytes == 0:
+            return "empty"
+        if not info.key.lower().endswith(self.template.extensions):
+            return "extension"
+        if info.last_modified > self.now - timedelta(seconds=self.settle_s):
+            return "settling"
+        return None
+
+
+@dataclass
+class PartitionScan:
+    """What a scan saw of one partition. `fingerprint` changes when any upload comes, changes or goes."""
+
+    videos: int = 0
+    size_bytes: int = 0
+    _digest: hashlib._Hash = field(default_factory=hashlib.sha256)
+
+    def add(self, info: ObjectInfo) -> None:
+        """Takes one more upload; to be called in the order of keys."""
+        self.videos += 1
+        self.size_bytes += info.size_bytes
+        self._digest.update(
+            f"{info.key}\0{info.size_bytes}\0{info.etag}\n".encode("utf-8", "surrogateescape")
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of every (key, size, etag), in the order of keys."""
+        return self._digest.hexdigest()[:16]
+
+
+def scan_partitions(uploads: Iterable[Upload]) -> dict[Partition, PartitionScan]:
+    """What a whole listing holds, by partition."""
+    scans: dict[Partition, PartitionScan] = {}
+    for upload in uploads:
+        scans.setdefault(upload.fields.partition, PartitionScan()).add(upload.info)
+    return scans
+
+
+def _descend(store: ObjectStore, walk: list[str | re.Pattern[str]], prefix: str = "") -> Iterator[str]:
+    """The prefixes at the end of a walk; a level is listed only where its name is not known."""
+    for depth, level in enumerate(walk):
+        if isinstance(level, str):
+            prefix += level + "/"
+            continue
+        for entry in store.list_level(prefix):
+            if isinstance(entry, CommonPrefix) and level.fullmatch(entry.prefix[len(prefix) : -1]):
+                yield from _descend(store, walk[depth + 1 :], entry.prefix)
+        return
+    yield prefix

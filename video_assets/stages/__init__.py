@@ -1,0 +1,1 @@
+"""What each asset does to a partition, without Dagster."""

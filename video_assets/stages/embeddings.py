@@ -1,0 +1,129 @@
+"""`embeddings`: each frame as a unit vector, for each model. The item record, a Parquet file, is where vectors live."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from video_assets.embedding.embedder import embedder_identity, open_embedder
+from video_assets.keys import Partition, content_id
+from video_assets.settings import Settings
+from video_assets.stages.images import read_images
+from video_assets.stages.items import Item, Outcome, Report, run_stage
+from video_assets.storage.registry import open_store, split_uri
+from video_assets.table_store.items import ItemRecords
+from video_assets.table_store.parquet import ParquetTables
+from video_assets.table_store.table_store import Fold
+from video_assets.tables import EMBEDDINGS, OK
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+CODE_VERSION = "1"
+"""Raised when the same frames and model would give other vectors or rows."""
+
+BATCH = 16
+"""Frames held decoded at a time."""
+
+_FRAME_COLUMNS = (
+    "image_id",
+    "clip_id",
+    "video_path",
+    "camera",
+    "frame_idx",
+    "pts_s",
+    "captured_at",
+    "image_url",
+    "image_offset",
+    "image_size_bytes",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedTask:
+    """The frames of one clip, for one model."""
+
+    model: str
+    model_cache: Path | None
+    frames: tuple[dict[str, Any], ...]
+    vectors_uri: str
+
+
+def code_version(models: Iterable[str]) -> str:
+    """The version of the code and of every model, for the asset."""
+    return ",".join([CODE_VERSION, *(f"{model}@{embedder_identity(model).version}" for model in models)])
+
+
+def build_embeddings(
+    partition: Partition, frames: pa.Table, *, tables: ParquetTables, settings: Settings, report: Report
+) -> Fold:
+    """One item for each clip and model; a model added later embeds without touching the others."""
+    records = ItemRecords(tables.store, EMBEDDINGS, partition)
+    good = [row for row in frames.to_pylist() if row["status"] == OK]
+    items = [
+        _item(model, list(rows), records, settings)
+        for model in settings.embed_models
+        for _, rows in groupby(good, key=lambda row: (row["video_path"], row["clip_id"]))
+    ]
+    return run_stage(
+        EMBEDDINGS, partition, items, embed_clip, tables=tables, settings=settings, report=report
+    )
+
+
+def _item(model: str, frames: list[dict[str, Any]], records: ItemRecords, settings: Settings) -> Item:
+    version, dim = embedder_identity(model)
+    item_id = content_id("embedding", model, version, CODE_VERSION, *(row["image_id"] for row in frames))
+    first = frames[0]
+    identity = {name: first[name] for name in ("clip_id", "video_path", "camera")}
+    identity |= {"model": model, "model_version": version, "dim": dim}
+    kept = tuple({name: row[name] for name in _FRAME_COLUMNS} for row in frames)
+    return Item(item_id, EmbedTask(model, settings.model_cache, kept, records.uri(item_id)), identity)
+
+
+def embed_clip(task: EmbedTask) -> Outcome:
+    """Reads, decodes and embeds the frames of a clip. Rows and vectors are matched by position in one list."""
+    import numpy as np
+
+    embedder = open_embedder(task.model, model_cache=task.model_cache)
+    frames = iter(task.frames)
+    batches: list[NDArray[np.float32]] = []
+    while batch := list(islice(frames, BATCH)):
+        batches.append(embedder.embed_images(list(read_images(batch))))
+    vectors = np.concatenate(batches)
+    rows = [
+        {
+            **frame,
+            "model": embedder.name,
+            "model_version": embedder.version,
+            "dim": embedder.dim,
+            "labels": labels,
+            "vectors_uri": task.vectors_uri,
+            "vector_row": number,
+            "status": OK,
+        }
+        for number, (frame, labels) in enumerate(zip(task.frames, embedder.labels(vectors), strict=True))
+    ]
+    table = EMBEDDINGS.rows(rows)
+    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), embedder.dim)
+    size = sum(frame["image_size_bytes"] for frame in task.frames)
+    return Outcome(table.append_column(pa.field("vector", column.type), column), size_bytes=size)
+
+
+def read_vectors(rows: pa.Table) -> Iterator[tuple[dict[str, Any], NDArray[np.float32]]]:
+    """Embedding rows with their vectors, file by file."""
+    import pyarrow.parquet as pq
+
+    by_file = sorted(rows.to_pylist(), key=lambda row: (row["vectors_uri"], row["vector_row"]))
+    for uri, group in groupby(by_file, key=lambda row: str(row["vectors_uri"])):
+        root, key = split_uri(uri)
+        with open_store(root).open(key) as stream:
+            column = pq.read_table(stream, columns=["vector"])["vector"].combine_chunks()
+        vectors = column.flatten().to_numpy().reshape(len(column), -1)
+        for row in group:
+            yield row, vectors[row["vector_row"]]

@@ -1,0 +1,138 @@
+"""`frames`: the sampled frames of each clip as images, with exact times."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from video_assets.keys import Partition, blob_key, content_id, image_id
+from video_assets.settings import Settings
+from video_assets.stages.extraction import write_frames
+from video_assets.stages.images import read_image_bytes
+from video_assets.stages.items import Item, Outcome, Report, failed_row, run_stage
+from video_assets.storage.registry import open_store, split_uri
+from video_assets.table_store.parquet import ParquetTables
+from video_assets.table_store.table_store import Fold
+from video_assets.tables import FRAMES, OK
+from video_assets.video.errors import DecodeError, MediaError
+
+CODE_VERSION = "1"
+"""Raised when the same clip and parameters would give other frames, images or rows."""
+
+@dataclass(frozen=True, slots=True)
+class FramesTask:
+    """One clip, how it is sampled and written, and where its images go."""
+
+    clip_uri: str
+    label: str
+    sampling: str
+    image_format: Literal["jpeg", "png"]
+    quality: int
+    longest_side: int | None
+    packing: str
+    item_id: str
+    store_uri: str
+    key: str
+    start_time: datetime | None
+    row: Mapping[str, Any]
+
+
+def build_frames(
+    partition: Partition, clips: pa.Table, *, tables: ParquetTables, settings: Settings, report: Report
+) -> Fold:
+    """One item for each ok clip."""
+    items = [
+        _item(row, partition, tables.store.uri, settings) for row in clips.to_pylist() if row["status"] == OK
+    ]
+    return run_stage(FRAMES, partition, items, make_frames, tables=tables, settings=settings, report=report)
+
+
+def _item(row: dict[str, Any], partition: Partition, store_uri: str, settings: Settings) -> Item:
+    parameters = {
+        "sampling": settings.frames_sampling,
+        "format": settings.frames_format,
+        "quality": str(settings.frames_quality),
+        "longest_side": str(settings.frames_longest_side),
+        "packing": settings.frames_packing,
+    }
+    item_id = content_id("frames", row["clip_id"], parameters, CODE_VERSION)
+    identity = {name: row[name] for name in ("clip_id", "video_path", "camera")}
+    task = FramesTask(
+        clip_uri=row["clip_uri"],
+        label=row["video_path"],
+        sampling=settings.frames_sampling,
+        image_format=settings.frames_format,
+        quality=settings.frames_quality,
+        longest_side=settings.frames_longest_side,
+        packing=settings.frames_packing,
+        item_id=item_id,
+        store_uri=store_uri,
+        key=blob_key(FRAMES.name, partition, item_id, ""),
+        start_time=row["start_time"],
+        row=identity,
+    )
+    return Item(item_id, task, identity)
+
+
+def make_frames(task: FramesTask) -> Outcome:
+    """Samples a clip. A damaged one keeps its good frames, and a failed row says what is missing."""
+    from video_assets.video.extract import FrameExtraction
+    from video_assets.video.image import ImageOptions
+    from video_assets.video.sampling import parse_policy
+
+    options = ImageOptions(task.image_format, task.quality, task.longest_side)
+    store = open_store(task.store_uri)
+    root, key = split_uri(task.clip_uri)
+    rows: list[dict[str, Any]] = []
+    try:
+        with open_store(root).open(key) as media:
+            extraction = FrameExtraction(media, parse_policy(task.sampling), options, label=task.label)
+            rows = write_frames(
+                extraction,
+                store,
+                name=lambda number: image_id(task.item_id, number),
+                image_format=task.image_format,
+                shard_key=task.key + ".tar" if task.packing == "shards" else None,
+                folder=task.key + "/",
+            )
+            problem: MediaError | None = extraction.report.problem
+    except MediaError as error:
+        problem = error
+    if problem is None and not rows:
+        problem = DecodeError(task.label, "has no frame to sample")
+    rows = [{**task.row, **row, **_identified(row, task)} for row in rows]
+    if problem is not None:
+        rows.append(failed_row(dict(task.row), problem.stage, str(problem)))
+    size = sum(row.get("image_size_bytes") or 0 for row in rows)
+    return Outcome(FRAMES.rows(rows), problem is not None, problem is not None and problem.retryable, size)
+
+
+def _identified(row: dict[str, Any], task: FramesTask) -> dict[str, Any]:
+    captured = task.start_time and task.start_time + timedelta(seconds=row["pts_s"])
+    return {"image_id": image_id(task.item_id, row["frame_idx"]), "captured_at": captured}
+
+
+def draw_contact_sheet(*tables: pa.Table) -> bytes | None:
+    """Frames picked evenly from the ok rows, as one JPEG of at most 50 kB; None where there are none."""
+    from video_assets.video.contact_sheet import MAX_FRAMES, contact_sheet
+
+    rows = [row for table in tables for row in table.to_pylist() if row["status"] == OK]
+    if not rows:
+        return None
+    picked = _evenly(rows, MAX_FRAMES)
+    return contact_sheet([(_caption(row), read_image_bytes(row)) for row in picked])
+
+
+def _evenly(rows: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+    if len(rows) <= count:
+        return rows
+    return [rows[round(n * (len(rows) - 1) / (count - 1))] for n in range(count)]
+
+
+def _caption(row: dict[str, Any]) -> str:
+    when = f"{row['captured_at']:%H:%M:%S.%f}"[:-5] if row["captured_at"] else f"{row['pts_s']:.1f} s"
+    return " ".join(part for part in (row["camera"], when) if part)

@@ -1,0 +1,113 @@
+"""`video_manifest`: what videos a vehicle's day has. `unmatched`: what belongs to no vehicle or day."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from video_assets.keys import Partition
+from video_assets.settings import Settings
+from video_assets.sources.listing import Listing, Upload
+from video_assets.storage.object_store import ObjectInfo, ObjectNotFound, ObjectStore
+from video_assets.storage.registry import open_store
+from video_assets.table_store.parquet import ParquetTables
+from video_assets.table_store.table_store import Fold, PartitionNotFound
+from video_assets.tables import OK, UNMATCHED, VIDEO_MANIFEST
+
+SOURCE = "listing"
+
+CODE_VERSION = "1"
+"""Raised when the same listing would give other rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A partition's manifest, and how many objects were passed over on the way, by reason."""
+
+    fold: Fold
+    skipped: dict[str, int]
+
+
+def open_listing(settings: Settings) -> Listing:
+    """The source of a deployment, ready to be read."""
+    return Listing(open_store(settings.source_uri()), settings.template(), settings.settle_s)
+
+
+def build_manifest(partition: Partition, *, tables: ParquetTables, settings: Settings) -> Manifest:
+    """Lists the partition's uploads. A listing that cannot be finished raises: it is never taken for empty.
+
+    Videos of the earlier manifest that are gone from the source stay, with `source_deleted_at` (SPEC R3, keep).
+    """
+    listing = open_listing(settings)
+    base = tables.version(VIDEO_MANIFEST, partition)
+    uploads = [_row(listing.store, upload) for upload in listing.partition(partition)]
+    listed = {row["video_path"] for row in uploads}
+    absent = [row for row in _earlier(tables, partition) if row["video_path"] not in listed]
+    kept = [
+        {**row, "source_deleted_at": row["source_deleted_at"] or listing.now}
+        for row in absent
+        if _is_gone(listing.store, row)
+    ]
+    rows = VIDEO_MANIFEST.rows(sorted(uploads + kept, key=lambda row: row["video_path"]))
+    return Manifest(Fold(VIDEO_MANIFEST, partition, rows, base, made=len(uploads)), dict(listing.skipped))
+
+
+def build_unmatched(*, tables: ParquetTables, settings: Settings) -> Manifest:
+    """Reads the whole source for the videos that belong to no partition."""
+    listing = open_listing(settings)
+    deque(listing.everything(), maxlen=0)
+    return Manifest(unmatched_fold(listing, tables), dict(listing.skipped))
+
+
+def unmatched_fold(listing: Listing, tables: ParquetTables) -> Fold:
+    """The table `unmatched`, from a listing that has read the whole source."""
+    base = tables.version(UNMATCHED, None)
+    rows = [{**_object(listing.store, m.info), "source": SOURCE, "reason": m.reason} for m in listing.misfits]
+    return Fold(UNMATCHED, None, UNMATCHED.rows(sorted(rows, key=lambda row: row["video_path"])), base)
+
+
+def last_modified_text(time: datetime) -> str:
+    """`YYYY-MM-DD HH:MM:SS` of an aware UTC time, as every backend stores it (SPEC M1)."""
+    return time.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _object(store: ObjectStore, info: ObjectInfo) -> dict[str, Any]:
+    return {
+        "video_path": store.uri_of(info.key),
+        "size_bytes": info.size_bytes,
+        "last_modified": last_modified_text(info.last_modified),
+        "etag": info.etag,
+    }
+
+
+def _row(store: ObjectStore, upload: Upload) -> dict[str, Any]:
+    return {
+        **_object(store, upload.info),
+        "camera": upload.fields.camera,
+        "start_time": upload.fields.start_time,
+        "source": SOURCE,
+        "status": OK,
+        "attempts": 1,
+    }
+
+
+def _earlier(tables: ParquetTables, partition: Partition) -> list[dict[str, Any]]:
+    try:
+        rows: list[dict[str, Any]] = tables.read(VIDEO_MANIFEST, partition).to_pylist()
+    except PartitionNotFound:
+        return []
+    return rows
+
+
+def _is_gone(store: ObjectStore, row: dict[str, Any]) -> bool:
+    """Gone from this source, not merely settling, or read by another template or from another source now."""
+    key = store.key_of(row["video_path"])
+    if key is None:
+        return False
+    try:
+        store.head(key)
+    except ObjectNotFound:
+        return True
+    return False

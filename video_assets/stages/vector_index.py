@@ -1,0 +1,101 @@
+"""`vector_index`: the partition's vectors as points of each model's collection, and no others."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Set
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from video_assets.embedding.embedder import embedder_identity
+from video_assets.keys import Partition, content_id
+from video_assets.settings import Settings
+from video_assets.stages.embeddings import read_vectors
+from video_assets.stages.items import Report
+from video_assets.table_store.parquet import ParquetTables
+from video_assets.table_store.table_store import Fold
+from video_assets.tables import OK, VECTOR_INDEX
+from video_assets.vectors.sync import sync_partition
+from video_assets.vectors.vector_index import Point, PointFilter, VectorIndex, open_vector_index, point_id
+
+CODE_VERSION = "1"
+"""Raised when the same vectors would give other points or rows."""
+
+_PAYLOAD = (
+    "image_id",
+    "clip_id",
+    "video_path",
+    "camera",
+    "frame_idx",
+    "pts_s",
+    "captured_at",
+    "image_url",
+    "image_offset",
+    "image_size_bytes",
+    "model",
+    "model_version",
+    "labels",
+)
+
+
+def build_index(
+    partition: Partition, embeddings: pa.Table, *, tables: ParquetTables, settings: Settings, report: Report
+) -> Fold:
+    """Makes the index hold exactly the partition's ok vectors. Only missing or changed points are read and written."""
+    index = open_vector_index(settings.index, api_key=settings.qdrant_api_key)
+    try:
+        with tables.writer(VECTOR_INDEX, partition):
+            base = tables.version(VECTOR_INDEX, partition)
+            models = sorted({*settings.embed_models, *embeddings["model"].to_pylist()})
+            rows, made = [], 0
+            for model in models:
+                mine = embeddings.filter((pc.field("model") == model) & (pc.field("status") == OK))
+                row, changed = _sync_model(index, model, partition, mine)
+                rows.append(row)
+                made += changed
+                report(f"vector_index: {model}: {row['points']} points, {changed} changed")
+    finally:
+        index.close()
+    return Fold(VECTOR_INDEX, partition, VECTOR_INDEX.rows(rows), base, made=made)
+
+
+def _sync_model(
+    index: VectorIndex, model: str, partition: Partition, rows: pa.Table
+) -> tuple[dict[str, Any], int]:
+    assert partition.vehicle is not None
+    version, dim = embedder_identity(model)
+    index.ensure(model, dim)
+    by_id = {point_id(row["model"], row["model_version"], row["image_id"]): row for row in rows.to_pylist()}
+    wanted = {point: content_id("point", repr(_payload(row))) for point, row in by_id.items()}
+
+    def load(ids: Set[str]) -> Iterator[Point]:
+        due = pa.Table.from_pylist([by_id[point] for point in sorted(ids)], schema=rows.schema)
+        for row, vector in read_vectors(due):
+            point = point_id(row["model"], row["model_version"], row["image_id"])
+            yield Point(point, vector, _payload(row))
+
+    result = sync_partition(index, model, partition.date, partition.vehicle, wanted, load)
+    digest = hashlib.sha256(repr(sorted(wanted.items())).encode()).hexdigest()[:32]
+    where = PointFilter(date=partition.date, vehicle=partition.vehicle)
+    row = {
+        "model": model,
+        "model_version": version,
+        "collection": model,
+        "vectors": len(wanted),
+        "points": index.count(model, where=where),
+        "points_fingerprint": digest,
+        "status": OK,
+        "attempts": 1,
+    }
+    return row, result.upserted + result.removed
+
+
+def _payload(row: dict[str, Any]) -> dict[str, Any]:
+    """What a search result shows, and is filtered by. Times are integers: microseconds since 1970."""
+    payload = {name: row[name] for name in _PAYLOAD if row[name] is not None}
+    if isinstance(captured_at := payload.get("captured_at"), datetime):
+        payload["captured_at"] = round(captured_at.timestamp() * 1_000_000)
+    return payload

@@ -1,0 +1,118 @@
+"""From a URI to a store, by scheme."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from video_assets.storage.local_store import LocalStore
+from video_assets.storage.object_store import InvalidUri, ObjectStore
+
+_OPENERS: dict[str, Callable[[str, bool], ObjectStore]] = {
+    "file": lambda uri, create: LocalStore(_file_path(uri), create=create),
+}
+"""How each scheme opens a store, from its URI and whether to make its folder."""
+
+_BUCKET_SCHEMES = ("s3", "oss")
+
+
+def open_store(uri: str, *, create: bool = False) -> ObjectStore:
+    """The store at a URI: `file:///data/videos`, or a plain absolute path, or one that begins with `~`.
+
+    Args:
+        uri: the store's root.
+        create: make the folder of a `file://` store where it is missing. Without it nothing is created.
+
+    Raises:
+        InvalidUri: no store this version can open.
+        StoreUnavailable: the folder does not exist, is no folder, or is not permitted.
+    """
+    return _OPENERS[_scheme(uri)](uri, create)
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """Splits the URI of one object into the URI of a store and the key in it.
+
+    A file's store is the folder it lies in: `file:///data/a/b.mp4` gives `("file:///data/a", "b.mp4")`.
+
+    Raises:
+        InvalidUri: no object this version can open.
+    """
+    _scheme(uri)
+    if uri.endswith("/"):
+        raise InvalidUri(_shown(uri), "names a folder, not a file", "Name one file, or open the folder as a store.")
+    path = _file_path(uri)
+    _refuse_disk_root(path.parent, uri)
+    return path.parent.as_uri(), os.fsencode(path.name).decode("utf-8", "surrogateescape")
+
+
+def _scheme(uri: str) -> str:
+    """The scheme of a URI that some store answers to; `file` for a plain path."""
+    scheme, colon, _ = uri.partition(":")
+    if not colon or "/" in scheme:
+        return "file"
+    scheme = scheme.lower()
+    if scheme in _OPENERS:
+        return scheme
+    if scheme in _BUCKET_SCHEMES:
+        raise InvalidUri(
+            _shown(uri),
+            f"this version reads and writes file:// only, not {scheme}://",
+            "Copy or mount the bucket's files and give their folder as file:///….",
+        )
+    raise InvalidUri(_shown(uri), f"has the unknown scheme {scheme!r}", "Use file:///… or an absolute path.")
+
+
+def _file_path(uri: str) -> Path:
+    """The absolute path that a file URI (RFC 8089) or a plain path names, links unresolved.
+
+    Raises:
+        InvalidUri: another host, a relative path, `..`, a query or fragment, NUL, or the root of the file system.
+    """
+    path = _path_of_file_uri(uri) if uri[:5].lower() == "file:" else _expand_home(uri)
+    if not path.is_absolute():
+        # Only a plain path can be relative here, so it is safe to show what was probably meant.
+        raise InvalidUri(_shown(uri), "is a relative path", f"Write it in full, perhaps {path.absolute().as_uri()}.")
+    if ".." in path.parts:
+        raise InvalidUri(_shown(uri), "holds '..'", "Write the path without it.")
+    if "\0" in str(path):
+        raise InvalidUri(_shown(uri), "holds a NUL character", "Correct the path.")
+    _refuse_disk_root(path, uri)
+    return path
+
+
+def _path_of_file_uri(uri: str) -> Path:
+    parts = urlsplit(uri)
+    if parts.netloc.lower() not in ("", "localhost"):
+        raise InvalidUri(
+            _shown(uri),
+            f"names the host {parts.netloc.rpartition('@')[2]!r}",
+            "A file URI has three slashes and an absolute path: file:///data/videos.",
+        )
+    if parts.query or parts.fragment:
+        raise InvalidUri(_shown(uri), "holds '?' or '#'", "Write them as %3F and %23.")
+    if not parts.path.startswith("/"):
+        raise InvalidUri(_shown(uri), "has no absolute path", "A file URI has three slashes: file:///data/videos.")
+    return Path(os.fsdecode(unquote_to_bytes(parts.path)))
+
+
+def _expand_home(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise InvalidUri(path, "names a home folder that is not known", "Write the path in full.") from error
+
+
+def _refuse_disk_root(path: Path, uri: str) -> None:
+    if path == Path(path.anchor):
+        raise InvalidUri(_shown(uri), "would make the whole file system a store", "Use a folder below it.")
+
+
+def _shown(uri: str) -> str:
+    """The URI without what may be secret: user and password, query (presigned URLs), fragment."""
+    plain = uri.partition("?")[0].partition("#")[0]
+    scheme, separator, rest = plain.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}" if separator else plain

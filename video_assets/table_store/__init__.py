@@ -1,0 +1,1 @@
+"""Tables in and out, item records, and the commit."""

@@ -1,0 +1,117 @@
+"""Tables as one Parquet file a partition, on any object store.
+
+Layout: `<store>/<table>/date=2026-01-03/vehicle=veh-7/data.parquet`, hive-style: DuckDB, pandas and ODPS external
+tables restore `date` and `vehicle` from the path.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from video_assets.keys import Partition, data_key, partition_root
+from video_assets.storage.object_store import CommonPrefix, ObjectNotFound, ObjectStore
+from video_assets.table_store.table_store import (
+    CommitConflict,
+    Fold,
+    PartitionNotFound,
+    SchemaMismatch,
+    check_schema,
+)
+from video_assets.tables import Table
+
+WRITER_WAIT_S = 3600
+"""How long a run waits for another run of the same partition."""
+
+
+@dataclass(frozen=True)
+class ParquetTables:
+    """A TableStore of Parquet files in an object store."""
+
+    store: ObjectStore
+
+    def read(self, table: Table, partition: Partition | None) -> pa.Table:
+        try:
+            data = self.store.get(data_key(table.name, partition))
+        except ObjectNotFound:
+            raise PartitionNotFound(
+                f"table {table.name}, partition {partition}",
+                "was never materialized",
+                f"Materialize the asset {table.name} for this partition first.",
+            ) from None
+        return to_current_schema(table, pq.read_table(io.BytesIO(data), partitioning=None))
+
+    def version(self, table: Table, partition: Partition | None) -> str | None:
+        try:
+            return self.store.head(data_key(table.name, partition)).etag
+        except ObjectNotFound:
+            return None
+
+    def partitions(self, table: Table, date: str | None = None) -> Iterator[Partition]:
+        root = partition_root(table.name, None)
+        days = [f"{root}date={date}/"] if date else self._folders(root)
+        for day in days:
+            for folder in self._folders(day) if len(table.partitioned_by) > 1 else [day]:
+                partition = Partition.from_path(folder.removeprefix(root).rstrip("/"))
+                if self.version(table, partition) is not None:
+                    yield partition
+
+    def commit(self, fold: Fold) -> bool:
+        check_schema(fold.table, fold.rows)
+        key = data_key(fold.table.name, fold.partition)
+        data = parquet_bytes(fold.rows.sort_by([(name, "ascending") for name in fold.table.key]))
+        with self.writer(fold.table, fold.partition):
+            version = self.version(fold.table, fold.partition)
+            if version is not None and self.store.get(key) == data:
+                return False
+            if version != fold.base:
+                raise CommitConflict(
+                    f"table {fold.table.name}, partition {fold.partition}",
+                    "was committed by another run since this run read it",
+                    "Run it again: what this run made is kept and not made again.",
+                )
+            self.store.put(key, data)
+        return True
+
+    def uri(self, table: Table, partition: Partition | None) -> str:
+        return self.store.uri_of(data_key(table.name, partition))
+
+    def writer(self, table: Table, partition: Partition | None) -> AbstractContextManager[None]:
+        return self.store.lock(partition_root(table.name, partition).rstrip("/"), timeout_s=WRITER_WAIT_S)
+
+    def _folders(self, prefix: str) -> Iterator[str]:
+        for entry in self.store.list_level(prefix):
+            if isinstance(entry, CommonPrefix) and entry.prefix.removeprefix(prefix).startswith(
+                ("date=", "vehicle=")
+            ):
+                yield entry.prefix
+
+
+def parquet_bytes(rows: pa.Table) -> bytes:
+    """Rows as a Parquet file: the same bytes for the same rows."""
+    sink = io.BytesIO()
+    pq.write_table(rows.combine_chunks(), sink, compression="zstd")
+    return sink.getvalue()
+
+
+def to_current_schema(table: Table, rows: pa.Table) -> pa.Table:
+    """Rows written by an earlier version: columns added since are null; a changed type is an error."""
+    columns = []
+    for field in table.schema:
+        if field.name not in rows.column_names:
+            columns.append(pa.nulls(len(rows), field.type))
+        elif rows.schema.field(field.name).type.equals(field.type):
+            columns.append(rows[field.name])
+        else:
+            found = rows.schema.field(field.name).type
+            raise SchemaMismatch(
+                f"table {table.name}",
+                f"column {field.name} is stored as {found}, not {field.type}",
+                "It was written by another version: materialize the partition again.",
+            )
+    return pa.table(columns, schema=table.schema)

@@ -1,0 +1,113 @@
+"""Opening untrusted containers: one file, known formats, no other file and no network."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+
+from video_assets.video.errors import MediaError, NotAVideo, NoVideoStream, UnreadableMedia
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+Source = Path | str | BinaryIO
+"""A local path, or a seekable binary file. A file is read from its start and left open."""
+
+FORMATS = ("mov", "matroska", "avi", "mpegts", "mpeg", "ogg", "flv", "h264", "hevc", "mpegvideo", "m4v")
+"""FFmpeg's names of the containers that are opened. Playlists (HLS) and scripts (concat) are not."""
+
+MAX_PIXELS = 8192 * 8192
+"""Larger frames are refused: a damaged header must not ask for gigabytes."""
+
+_READ_BYTES = 256 * 1024
+
+
+class _Bytes:
+    """A file without its name, so that content alone decides the format."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        file.seek(0)
+        self.read, self.seek, self.tell = file.read, file.seek, file.tell
+
+
+def label_of(source: Source, label: str) -> str:
+    """The name used in errors: the caller's label, else the path or the file's name."""
+    if label:
+        return label
+    return str(source) if isinstance(source, (str, Path)) else str(getattr(source, "name", "video"))
+
+
+@contextlib.contextmanager
+def open_video(source: Source, label: str) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Open `source` and find its video stream, set up for exact single-threaded decoding.
+
+    FFmpeg gets bytes through Python only: it never opens a path or an address itself, so neither
+    `http://…` as a path nor a reference inside a file leads anywhere.
+
+    Raises:
+        UnreadableMedia, NotAVideo, NoVideoStream.
+    """
+    with contextlib.ExitStack() as stack:
+        if isinstance(source, (str, Path)):
+            file: BinaryIO = stack.enter_context(_open_path(Path(source), label))
+        else:
+            file = source
+        container = stack.enter_context(_open_container(file, label))
+        yield container, _video_stream(container, label)
+
+
+def _open_path(path: Path, label: str) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UnreadableMedia(label, f"the file cannot be read: {reason}") from error
+
+
+def _open_container(file: BinaryIO, label: str) -> InputContainer:
+    import av
+    from av.container import Flags
+
+    try:
+        container = av.open(
+            _Bytes(file),
+            mode="r",
+            container_options={"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "none"},
+            metadata_errors="replace",
+            buffer_size=_READ_BYTES,
+            io_open=_refuse,
+        )
+    except MediaError:
+        raise
+    except (av.FFmpegError, ValueError) as error:
+        raise NotAVideo(label, f"cannot be opened as a video: {reason_of(error)}") from error
+    # Invented timestamps are wrong for B-frames in AVI; a missing one is to be seen as missing.
+    gen_pts: Any = Flags.gen_pts.value
+    container.flags &= ~gen_pts
+    return container
+
+
+def _video_stream(container: InputContainer, label: str) -> VideoStream:
+    from av.stream import Disposition
+
+    stream: Any = container.streams.best("video")
+    if stream is None or stream.disposition & Disposition.attached_pic:
+        raise NoVideoStream(label, "has no video stream")
+    if stream.codec_context is None:
+        raise NoVideoStream(label, "has a video stream of a codec that cannot be decoded here")
+    stream.codec_context.thread_type = "NONE"
+    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+    found: VideoStream = stream
+    return found
+
+
+def _refuse(url: str, _flags: int, _options: dict[str, str]) -> NoReturn:
+    raise NotAVideo(url, "refers to another file, which is never opened")
+
+
+def reason_of(error: Exception) -> str:
+    """FFmpeg's own words for an error, without the file name and number around it."""
+    return str(getattr(error, "strerror", None) or error)

@@ -1,0 +1,290 @@
+"""Sampled frames of one video, bit for bit those of a full decode, by a plan where one can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import TYPE_CHECKING, Literal
+
+from video_assets.video.container import Source, label_of, open_video, reason_of
+from video_assets.video.errors import DecodeError, MediaError, TruncatedMedia
+from video_assets.video.index import VideoIndex, index_video
+from video_assets.video.plan import DecodePlan, Step, plan_decode
+from video_assets.video.sampling import Sampler, SamplingPolicy
+
+if TYPE_CHECKING:
+    from av import Packet, VideoFrame
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+TRUNCATION_TOLERANCE_S = 0.5
+"""Shortfall against the declared duration that is still taken for rounding (or two frames, if longer)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeReport:
+    """How a decode went.
+
+    Attributes:
+        mode: `planned` left out what no sample needs; `sequential` decoded the whole file.
+        reason: why it was not (or not only) planned; empty otherwise.
+        decoded: frames that came out of the decoder, over all attempts.
+        sampled: frames handed out.
+        derived_times: frames whose presentation time had to be derived; those times are a best guess.
+        problem: what is wrong with the file although frames came out of it: a `DecodeError` where frames
+            were lost or concealed, a `TruncatedMedia` where the end is missing. A planned decode sees
+            damage only in the parts that samples need.
+    """
+
+    mode: Literal["planned", "sequential"]
+    reason: str = ""
+    decoded: int = 0
+    sampled: int = 0
+    derived_times: int = 0
+    problem: MediaError | None = None
+
+
+class SampledFrames:
+    """The samples of a video as decoded frames; iterate once, then read `report`.
+
+        frames = SampledFrames(path, EverySeconds.at_rate(1))
+        for pts, frame in frames: ...
+        if frames.report.problem: ...
+
+    Good frames of a damaged file are still handed out; `report.problem` then says what is missing.
+
+    Args:
+        source: a path or a seekable binary file.
+        policy: which frames.
+        label: the item named in errors; by default the path.
+        index: the file's index, if it is already known.
+        planned: False decodes every packet.
+
+    Raises:
+        UnreadableMedia, NotAVideo, NoVideoStream: on construction.
+        DecodeError: while iterating, where not one frame can be decoded.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        policy: SamplingPolicy,
+        *,
+        label: str = "",
+        index: VideoIndex | None = None,
+        planned: bool = True,
+    ) -> None:
+        self.label = label_of(source, label)
+        self.index = index or index_video(source, label=self.label)
+        self._source, self._policy = source, policy
+        self._plan = plan_decode(self.index, policy) if planned else None
+        reason = "" if self._plan else (self.index.doubt or "no plan")
+        self._progress = DecodeReport("planned" if self._plan else "sequential", reason)
+        self._report: DecodeReport | None = None
+
+    @property
+    def report(self) -> DecodeReport:
+        """Available once every frame has been taken."""
+        if self._report is None:
+            raise RuntimeError("the report is complete only after the last frame")
+        return self._report
+
+    def __iter__(self) -> Iterator[tuple[int, VideoFrame]]:
+        """Presentation time (in `index.time_base`) and frame, in presentation order."""
+        given: list[int] = []
+        damage: DecodeError | None = None
+        if self._plan:
+            try:
+                yield from self._follow(self._plan, given)
+            except _PlanError as failure:
+                self._progress = replace(self._progress, mode="sequential", reason=str(failure))
+        if self._progress.mode == "sequential":
+            damage = yield from self._decode_all(given)
+        self._report = replace(self._progress, sampled=len(given), problem=self._with_truncation(damage))
+
+    def _follow(self, plan: DecodePlan, given: list[int]) -> Iterator[tuple[int, VideoFrame]]:
+        with open_video(self._source, self.label) as (container, stream):
+            for frame in _planned_frames(container, stream, plan):
+                self._count_frame()
+                pts = frame.pts
+                if len(given) < len(plan.targets) and pts == plan.targets[len(given)]:
+                    given.append(pts)
+                    yield pts, frame
+        if len(given) != len(plan.targets):
+            raise _PlanError(f"{len(plan.targets) - len(given)} planned frames did not come out")
+
+    def _decode_all(self, given: list[int]) -> Generator[tuple[int, VideoFrame], None, DecodeError | None]:
+        """Every presented frame through the sampler; the first samples may have been handed out already."""
+        sampler = Sampler(self._policy, self.index.time_base)
+        already, matched = tuple(given), 0
+        key_times = self.index.key_times
+        with open_video(self._source, self.label) as (container, stream):
+            clock = _Clock(self.index.time_base, stream)
+            damage = _Damage()
+            for frame in _all_frames(container, stream, damage):
+                self._count_frame()
+                pts = clock.time_of(frame)
+                damage.note(frame, float(pts * self.index.time_base))
+                if not sampler.takes(pts, frame.key_frame if key_times is None else pts in key_times):
+                    continue
+                if matched < len(already):
+                    if pts != already[matched]:
+                        raise DecodeError(self.label, f"its frames do not come out the same twice (at {pts})")
+                    matched += 1
+                    continue
+                given.append(pts)
+                yield pts, frame
+        self._progress = replace(self._progress, derived_times=clock.derived)
+        if not self._progress.decoded:
+            raise DecodeError(self.label, f"no frame can be decoded{damage.because}")
+        return damage.as_error(self.label)
+
+    def _count_frame(self) -> None:
+        self._progress = replace(self._progress, decoded=self._progress.decoded + 1)
+
+    def _with_truncation(self, damage: DecodeError | None) -> MediaError | None:
+        """Compare what the packets cover with what the container declares."""
+        declared, rate = self.index.declared_duration_s, self.index.average_rate
+        if declared is None:
+            return damage
+        missing = declared - self.index.duration_s
+        if missing <= max(TRUNCATION_TOLERANCE_S, float(2 / rate) if rate else 0.0):
+            return damage
+        cause = f"ends {missing:.3f} s early: {self.index.duration_s:.3f} of {declared:.3f} s declared"
+        if damage:
+            cause += f"; {damage.cause}"
+        return TruncatedMedia(self.label, cause, "Fetch the whole file again")
+
+
+class _PlanError(Exception):
+    """What came out of the decoder is not what was planned."""
+
+
+def _planned_frames(container: InputContainer, stream: VideoStream, plan: DecodePlan) -> Iterator[VideoFrame]:
+    """Frames as the plan has them come out; at the first sign of damage the plan is given up.
+
+    What a decoder conceals depends on frames the plan leaves out, so only a flawless decode is exact.
+    """
+    import av
+
+    context, steps = stream.codec_context, plan.steps
+    context.options = {**context.options, "err_detect": "explode"}
+    if av.logging.get_level() is None:
+        av.logging.set_level(av.logging.PANIC)  # From here on FFmpeg's error messages are counted, not shown.
+    complaints = av.logging.get_last_error()[0]
+    try:
+        for number, packet in enumerate(_video_packets(container, stream)):
+            step = Step(steps[number]) if number < len(steps) else Step.SKIP
+            if step is Step.SKIP:
+                continue
+            context.skip_frame = "NONREF" if step is Step.REFERENCE else "DEFAULT"
+            frames = context.decode(packet)
+            if step is Step.LAST:
+                frames += context.decode(None)
+                context.flush_buffers()
+            if av.logging.get_last_error()[0] != complaints or any(frame.is_corrupt for frame in frames):
+                raise _PlanError("the decoder reports errors")
+            yield from frames
+    except av.FFmpegError as error:
+        raise _PlanError(f"a packet could not be decoded: {reason_of(error)}") from error
+
+
+def _all_frames(container: InputContainer, stream: VideoStream, damage: _Damage) -> Iterator[VideoFrame]:
+    """Every frame the decoder gives; what it cannot decode is noted in `damage` and left out."""
+    import av
+
+    context = stream.codec_context
+    packets = _video_packets(container, stream)
+    while True:
+        packet: Packet[VideoStream] | None = None
+        try:
+            packet = next(packets, None)
+        except av.FFmpegError as error:
+            damage.reading = reason_of(error)
+        try:
+            yield from context.decode(packet)
+        except av.FFmpegError as error:
+            damage.note_lost(reason_of(error))
+        if packet is None:
+            return
+
+
+def _video_packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
+    """Without empty packets: a decoder takes one for the end of the stream, and AVI has them in between."""
+    return (packet for packet in container.demux(stream) if packet.size)
+
+
+class _Clock:
+    """Presentation times of decoded frames, also where the container gives none.
+
+    As FFmpeg's own best effort: the frame's time, unless such times have gone wrong more often than decode
+    times have; then the decode time. Where there is neither, one frame after the one before.
+    """
+
+    def __init__(self, time_base: Fraction, stream: VideoStream) -> None:
+        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        self._step = max(round(1 / (rate * time_base)), 1)
+        self._last_pts: int | None = None
+        self._last_dts: int | None = None
+        self._last: int | None = None
+        self._faults_pts = self._faults_dts = 0
+        self.derived = 0
+
+    def time_of(self, frame: VideoFrame) -> int:
+        pts, dts = frame.pts, frame.dts
+        if dts is not None:
+            self._faults_dts += self._last_dts is not None and dts <= self._last_dts
+            self._last_dts = dts
+        elif pts is not None:
+            self._last_dts = pts
+        if pts is not None:
+            self._faults_pts += self._last_pts is not None and pts <= self._last_pts
+            self._last_pts = pts
+        elif dts is not None:
+            self._last_pts = dts
+        usable = pts is not None and (self._faults_pts <= self._faults_dts or dts is None)
+        time = pts if usable else dts
+        if not usable:
+            self.derived += 1
+        if time is None:
+            time = 0 if self._last is None else self._last + (frame.duration or self._step)
+        self._last = time
+        return time
+
+
+class _Damage:
+    """What went wrong in a sequential decode."""
+
+    def __init__(self) -> None:
+        self.reading = ""
+        self._lost = self._concealed = 0
+        self._first = ""
+        self._seen_s: float | None = None
+
+    def note(self, frame: VideoFrame, at_s: float) -> None:
+        self._seen_s = at_s
+        if frame.is_corrupt:
+            self._concealed += 1
+            self._first = self._first or f"at {at_s:.3f} s"
+
+    def note_lost(self, reason: str) -> None:
+        self._lost += 1
+        place = "at the start" if self._seen_s is None else f"after {self._seen_s:.3f} s"
+        self._first = self._first or f"{place}: {reason}"
+
+    @property
+    def because(self) -> str:
+        return f" ({self.reading or self._first})" if self.reading or self._first else ""
+
+    def as_error(self, label: str) -> DecodeError | None:
+        said = []
+        if self._lost:
+            said.append(f"{self._lost} packets could not be decoded")
+        if self._concealed:
+            said.append(f"{self._concealed} frames were decoded with errors")
+        if said:
+            said[-1] += f", first {self._first}"
+        if self.reading:
+            said.append(f"reading stopped early: {self.reading}")
+        return DecodeError(label, "; ".join(said), "Fetch the file again, or repair it") if said else None

@@ -1,0 +1,57 @@
+"""What can be wrong with a video, as typed errors that become rows."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from video_assets.errors import VideoAssetsError
+
+
+class MediaError(VideoAssetsError):
+    """A video could not be used as a whole. `item` is the label the caller gave it.
+
+    Attributes:
+        stage: where it failed; the `error_stage` of the row.
+        retryable: whether the same bytes may succeed later. Damaged bytes never do.
+    """
+
+    stage: ClassVar[Literal["probe", "decode", "encode"]] = "probe"
+    retryable: ClassVar[bool] = False
+
+
+class UnreadableMedia(MediaError):
+    """The bytes could not be read: file missing, no permission, I/O error."""
+
+    retryable = True
+
+
+class NotAVideo(MediaError):
+    """Empty, of another type, or a container damaged beyond opening."""
+
+
+class NoVideoStream(MediaError):
+    """A good container without a video stream (audio only, or only cover art)."""
+
+
+class DecodeError(MediaError):
+    """Some or all frames could not be decoded, or only with errors."""
+
+    stage = "decode"
+
+
+class TruncatedMedia(MediaError):
+    """The video ends before the duration its container declares."""
+
+    stage = "decode"
+
+
+class EncodeError(MediaError):
+    """A decoded frame could not be made into an image."""
+
+    stage = "encode"
+
+
+class UnreadableImage(MediaError):
+    """Bytes that are no JPEG or PNG picture, or a damaged one."""
+
+    stage = "decode"

@@ -1,0 +1,104 @@
+"""Which frames to keep: sampling policies, decided in exact arithmetic on presentation times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class EverySeconds:
+    """Sample k is the first frame whose presentation time is at least k·`delta` seconds.
+
+    Times count from the first presented frame. No frame is taken twice: where frames are further apart
+    than `delta`, one frame stands for several k. A rate above the native one takes every frame once.
+    """
+
+    delta: Fraction
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.delta, Fraction) or self.delta <= 0:
+            raise ValueError(f"delta is a positive Fraction of seconds, not {self.delta!r}")
+
+    @classmethod
+    def parse(cls, seconds: str | float | Fraction | Decimal) -> EverySeconds:
+        """From seconds as a person writes them: `0.5`, `1/3`, `2`."""
+        return cls(exact(seconds))
+
+    @classmethod
+    def at_rate(cls, fps: str | float | Fraction | Decimal) -> EverySeconds:
+        """From frames per second: `29.97`, `1/10`, `2`."""
+        rate = exact(fps)
+        if rate <= 0:
+            raise ValueError(f"a rate is above 0 frames per second, not {fps!r}")
+        return cls(1 / rate)
+
+
+@dataclass(frozen=True, slots=True)
+class Keyframes:
+    """Every frame that the container marks as a key frame (the decoder, where packets lack their times)."""
+
+
+SamplingPolicy = EverySeconds | Keyframes
+
+
+def parse_policy(text: str) -> SamplingPolicy:
+    """A policy as settings write it: `every_s=2`, `fps=29.97` or `keyframes`; raises ValueError."""
+    name, _, rate = text.partition("=")
+    if text == "keyframes":
+        return Keyframes()
+    if name == "every_s":
+        return EverySeconds.parse(rate)
+    if name == "fps":
+        return EverySeconds.at_rate(rate)
+    raise ValueError(f"write every_s=SECONDS, fps=RATE or keyframes, not {text!r}")
+
+
+def exact(value: str | float | Fraction | Decimal) -> Fraction:
+    """The number as written: `0.1` is 1/10, not its nearest binary float.
+
+    Raises:
+        ValueError: not a finite number, or a fraction over 0.
+    """
+    try:
+        return Fraction(repr(value) if isinstance(value, float) else value)
+    except (ValueError, OverflowError, ZeroDivisionError) as error:
+        raise ValueError(f"not a number: {value!r}") from error
+
+
+class Sampler:
+    """Applies a policy to presented frames, one by one, in presentation order."""
+
+    def __init__(self, policy: SamplingPolicy, time_base: Fraction) -> None:
+        self._every: EverySeconds | None = policy if isinstance(policy, EverySeconds) else None
+        # k·Δ ≤ t is compared as integers: k = ⌊(pts - first) · num / den⌋.
+        step = time_base / policy.delta if isinstance(policy, EverySeconds) else Fraction(1)
+        self._num, self._den = step.numerator, step.denominator
+        self._first: int | None = None
+        self._reached = -1
+
+    def takes(self, pts: int, keyframe: bool) -> bool:
+        """Whether the frame at `pts` (in the stream's time base) is a sample."""
+        if self._every is None:
+            return keyframe
+        if self._first is None:
+            self._first = pts
+        k = (pts - self._first) * self._num // self._den
+        if k <= self._reached:
+            return False
+        self._reached = k
+        return True
+
+
+def select_frames(
+    pts: NDArray[np.int64], keyframe: NDArray[np.bool_], time_base: Fraction, policy: SamplingPolicy
+) -> NDArray[np.int64]:
+    """Indices of the samples among presented frames; `pts` and `keyframe` in presentation order."""
+    sampler = Sampler(policy, time_base)
+    frames: Iterable[tuple[int, bool]] = zip(pts.tolist(), keyframe.tolist(), strict=True)
+    return np.array([i for i, (time, key) in enumerate(frames) if sampler.takes(time, key)], dtype=np.int64)

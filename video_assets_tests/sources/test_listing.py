@@ -1,0 +1,133 @@
+"""Listing: what is taken, what is passed over and counted, and that no other partition is read."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from video_assets.keys import Partition
+from video_assets.path_template import PathTemplate
+from video_assets.sources.listing import Listing, scan_partitions
+from video_assets.storage.object_store import ObjectInfo
+from video_assets.storage.registry import open_store
+
+UTC = ZoneInfo("UTC")
+TEMPLATE = "{vehicle}/{date:%Y-%m-%d}/{camera}/{start:%H%M%S}{ext}"
+DAY = Partition("2026-01-03", "veh-7")
+
+
+@pytest.fixture
+def uploads(tmp_path: Path) -> Path:
+    for key in (
+        "veh-7/2026-01-03/front/083000.mp4",
+        "veh-7/2026-01-03/rear/083000.MP4",
+        "veh-7/2026-01-03/front/notes.txt",
+        "veh-7/2026-01-03/front/broken-name.mp4",
+        "veh-7/2026-01-04/front/083000.mp4",
+        "veh-70/2026-01-03/front/083000.mp4",
+        "stray.mp4",
+    ):
+        put(tmp_path, key)
+    put(tmp_path, "veh-7/2026-01-03/front/090000.mp4", b"")
+    return tmp_path
+
+
+def put(root: Path, key: str, data: bytes = b"video", age_s: float = 3600) -> Path:
+    path = root / key
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    os.utime(path, (time.time() - age_s,) * 2)
+    return path
+
+
+def listing(root: Path, template: str = TEMPLATE, settle_s: float = 60) -> Listing:
+    return Listing(open_store(str(root)), PathTemplate(template, (".mp4",), UTC, UTC), settle_s)
+
+
+def test_a_partition_is_its_own_videos(uploads: Path) -> None:
+    found = listing(uploads)
+    assert [upload.info.key for upload in found.partition(DAY)] == [
+        "veh-7/2026-01-03/front/083000.mp4",
+        "veh-7/2026-01-03/rear/083000.MP4",
+    ]
+    assert found.skipped == {"empty": 1, "extension": 1}
+    assert [misfit.info.key for misfit in found.misfits] == ["veh-7/2026-01-03/front/broken-name.mp4"]
+
+
+def test_a_whole_scan_accounts_for_every_object(uploads: Path) -> None:
+    found = listing(uploads)
+    scans = scan_partitions(found.everything())
+    assert {partition.key: scan.videos for partition, scan in scans.items()} == {
+        "2026-01-03|veh-7": 2,
+        "2026-01-03|veh-70": 1,
+        "2026-01-04|veh-7": 1,
+    }
+    objects = sum(1 for _ in found.store.list())
+    assert objects == 4 + found.skipped.total() + len(found.misfits)
+
+
+def test_an_upload_under_way_waits(tmp_path: Path) -> None:
+    put(tmp_path, "veh-7/2026-01-03/front/083000.mp4", age_s=10)
+    found = listing(tmp_path)
+    assert list(found.partition(DAY)) == []
+    assert found.skipped == {"settling": 1}
+    assert len(list(listing(tmp_path, settle_s=5).partition(DAY))) == 1
+
+
+class Watched:
+    """A store that remembers which prefixes were listed."""
+
+    def __init__(self, root: Path) -> None:
+        self._store = open_store(str(root))
+        self.listed: list[str] = []
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
+        self.listed.append(prefix)
+        return self._store.list(prefix, start_after=start_after)
+
+
+@pytest.mark.parametrize(
+    ("template", "key", "prefixes"),
+    [
+        (TEMPLATE, "veh-7/2026-01-03/front/083000.mp4", ["veh-7/2026-01-03/front/"]),
+        (
+            "{camera}/{date:%Y/%m/%d}/{vehicle}_{start:%H%M%S}{ext}",
+            "front/2026/01/03/veh-7_083000.mp4",
+            ["front/2026/01/03/"],
+        ),
+        ("{vehicle}/{rest}", "veh-7/any/thing.mp4", ["veh-7/"]),
+    ],
+)
+def test_no_other_partition_is_listed(tmp_path: Path, template: str, key: str, prefixes: list[str]) -> None:
+    put(tmp_path, key)
+    put(tmp_path, key.replace("veh-7", "veh-8").replace("front", "front"))
+    put(tmp_path, key.replace("03", "04"))
+    found = listing(tmp_path, template)
+    watched = Watched(tmp_path)
+    found.store = watched  # type: ignore[assignment]
+    list(found.partition(DAY))
+    assert watched.listed == prefixes
+
+
+def test_a_fingerprint_changes_with_every_change_and_back(uploads: Path) -> None:
+    def fingerprint() -> str:
+        return scan_partitions(listing(uploads).everything())[DAY].fingerprint
+
+    first = fingerprint()
+    assert fingerprint() == first
+    video = uploads / "veh-7/2026-01-03/front/083000.mp4"
+    aside = video.rename(uploads / "aside")
+    put(uploads, "veh-7/2026-01-03/front/083000.mp4", b"other")
+    assert fingerprint() != first
+    aside.replace(video)
+    assert fingerprint() == first
+    put(uploads, "veh-7/2026-01-03/front/100000.mp4")
+    assert fingerprint() != first

@@ -1,0 +1,99 @@
+"""Who may import whom: the house's plan, held by reading the code."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "video_assets"
+
+GROUND = {"errors", "keys", "path_template", "tables", "settings"}
+MAY_IMPORT = {
+    "errors": set(),
+    "keys": {"errors"},
+    "path_template": {"errors", "keys"},
+    "tables": set(),
+    "settings": {"errors", "path_template"},
+    "storage": GROUND,
+    "table_store": GROUND | {"storage"},
+    "sources": GROUND | {"storage"},
+    "video": {"errors"},
+    "work": {"errors"},
+    "embedding": {"errors"},
+    "vectors": {"errors"},
+    "search": GROUND | {"embedding", "vectors", "video"},
+    "stages": GROUND | {"storage", "table_store", "sources", "video", "work", "embedding", "vectors"},
+    "io_managers": GROUND | {"table_store"},
+    "defs": GROUND | {"io_managers", "stages", "storage", "table_store", "sources"},
+    "definitions": {"defs"},
+    "doctor": GROUND | {"storage", "stages", "search", "embedding"},
+    "demo": GROUND | {"storage", "table_store", "stages", "search", "vectors", "defs", "definitions"},
+    "cli": GROUND | {"demo", "doctor", "search", "stages", "storage", "table_store", "vectors", "video"},
+    "__init__": set(),
+}
+DAGSTER_ROOMS = {"defs", "io_managers", "definitions"}
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> set[str]:
+    """Every module imported anywhere in a file, in functions and under TYPE_CHECKING too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found.add(node.module or "")
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_room_imports_only_what_stands_below_it(path: Path) -> None:
+    rooms = {name.split(".")[1] for name in imports(path) if name.startswith("video_assets.")}
+    assert rooms <= MAY_IMPORT[room(path)] | {room(path)}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_the_dagster_layer_imports_dagster(path: Path) -> None:
+    uses = any(name.split(".")[0] == "dagster" for name in imports(path))
+    assert not uses or room(path) in DAGSTER_ROOMS
+
+
+def test_only_settings_reads_the_environment() -> None:
+    # The doctor looks at DAGSTER_HOME, which is Dagster's; the command line sets what the demo's processes inherit;
+    # workers are started with their parent's environment.
+    allowed = {"settings.py", "doctor.py", "cli.py", "work/worker.py", "work/worker_main.py"}
+    readers = {
+        str(path.relative_to(PACKAGE))
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv", "environb")
+    }
+    assert readers <= allowed
+
+
+def test_the_plan_has_no_circle() -> None:
+    below: dict[str, set[str]] = {name: rooms - {name} for name, rooms in MAY_IMPORT.items()}
+    while free := {name for name, rooms in below.items() if not rooms & below.keys()}:
+        below = {name: rooms for name, rooms in below.items() if name not in free}
+    assert not below
+
+
+def test_the_package_imports_without_dagster_and_heavy_libraries() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; import video_assets.cli, video_assets.settings, video_assets.stages.items; "
+        "heavy = {'dagster', 'av', 'onnxruntime', 'PIL', 'simplejpeg', 'qdrant_client', 'qdrant_edge', 'torch'}; "
+        "sys.exit(str(sorted(heavy & set(sys.modules))) if heavy & set(sys.modules) else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

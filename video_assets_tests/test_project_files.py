@@ -1,0 +1,29 @@
+"""pyproject.toml, workspace.yaml and dagster.yaml agree with each other and with Dagster."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import yaml
+from dagster import DagsterInstance
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_dg_and_workspace_name_the_same_location() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["dg"]["project"]
+    (entry,) = yaml.safe_load((ROOT / "workspace.yaml").read_text())["load_from"]
+    module = entry["python_module"]
+    assert module["location_name"] == project["code_location_name"]
+    assert module["module_name"] == f"{project['root_module']}.definitions"
+    assert module["attribute"] == "defs"
+
+
+def test_dagster_takes_our_dagster_yaml(tmp_path: Path) -> None:
+    (tmp_path / "dagster.yaml").write_text((ROOT / "dagster.yaml").read_text())
+    with DagsterInstance.from_config(str(tmp_path)) as instance:
+        assert instance.run_monitoring_enabled
+        assert instance.run_monitoring_settings["free_slots_after_run_end_seconds"] > 0
+        assert not instance.telemetry_enabled
+        assert instance.get_settings("backfills")["use_threads"]

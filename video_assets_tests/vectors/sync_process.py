@@ -1,0 +1,34 @@
+"""Run as a process of its own: `python -m … LOCATION VEHICLE FIRST LAST GENERATION`, one `sync_partition`.
+
+Prints a line per point handed to the index, so that a test can kill it in the midst of its work.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Set
+
+from video_assets.vectors import collection
+from video_assets.vectors.sync import sync_partition
+from video_assets.vectors.vector_index import Point, open_vector_index
+from video_assets_tests.vectors.fleet_points import COLLECTION, DATE, Loader, wanted_rows
+
+# Some 20 points a batch, so that a small partition takes many.
+collection.BATCH_BYTES = 6_000
+
+
+def main(location: str, vehicle: str, first: int, last: int, generation: int) -> None:
+    frames = range(first, last)
+    wanted = wanted_rows(vehicle, frames, generation)
+    loader = Loader(vehicle, frames, wanted)
+
+    def load(ids: Set[str]) -> Iterator[Point]:
+        for point in loader(ids):
+            yield point
+            print("handed over", flush=True)
+
+    print(sync_partition(open_vector_index(location), COLLECTION, DATE, vehicle, wanted, load), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], *(int(number) for number in sys.argv[3:]))

@@ -1,0 +1,267 @@
+"""What only the embedded index can get wrong: directories, locks, damage, kills."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from video_assets.vectors import embedded_index
+from video_assets.vectors.embedded_index import EmbeddedIndex
+from video_assets.vectors.index_errors import (
+    IndexBusyError,
+    IndexCorruptError,
+    IndexLocationError,
+    IndexUnwritableError,
+)
+from video_assets.vectors.shard_lock import hold_collection
+from video_assets.vectors.vector_index import open_vector_index
+from video_assets_tests.vectors.fleet_points import COLLECTION, DATE, DIM, frame_id, frame_point, frame_vector
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """An embedded index with one point."""
+    place = tmp_path / "my index"
+    index = EmbeddedIndex(place)
+    index.ensure(COLLECTION, DIM)
+    index.upsert(COLLECTION, [frame_point("veh-7", 1)])
+    return place
+
+
+def _search(directory: Path) -> list[str]:
+    hits = EmbeddedIndex(directory).query(COLLECTION, frame_vector("veh-7", 1, 1), limit=3)
+    return [hit.id for hit in hits]
+
+
+def test_a_path_and_its_uri_are_the_same_index(directory: Path) -> None:
+    assert " " in str(directory)
+    for location in (str(directory), directory.as_uri(), directory.as_uri().replace("file://", "file://localhost")):
+        index = open_vector_index(location)
+        assert isinstance(index, EmbeddedIndex)
+        assert index.count(COLLECTION) == 1
+
+
+@pytest.mark.parametrize(
+    "location", ["", "index", "./index", "~/index", "s3://bucket/index", "file://host/index", "file:index", "/a\0b"]
+)
+def test_locations_of_no_kind_are_refused(location: str) -> None:
+    with pytest.raises(IndexLocationError, match="Give|Use"):
+        open_vector_index(location)
+
+
+def test_opening_and_reading_makes_no_files(tmp_path: Path) -> None:
+    index = open_vector_index(str(tmp_path / "index"))
+    assert index.collections() == []
+    with pytest.raises(Exception, match="Materialize"):
+        index.query(COLLECTION, frame_vector("veh-7", 1, 1), limit=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_half_made_collection_is_made_anew(directory: Path) -> None:
+    left_behind = directory / ".tmp" / "clip"
+    (left_behind / "shard" / "segments").mkdir(parents=True)
+    (left_behind / "shard" / "edge_config.json").write_text("{")
+    index = EmbeddedIndex(directory)
+    assert index.collections() == [COLLECTION]
+    index.ensure("clip", DIM)
+    assert index.count("clip") == 0
+    assert not left_behind.exists()
+
+
+def test_payload_indexes_that_a_kill_left_out_are_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = EmbeddedIndex(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(embedded_index, "INDEXED_FIELDS", {"vehicle": "keyword"})
+        index.ensure(COLLECTION, DIM)
+    index.ensure(COLLECTION, DIM)
+    from qdrant_edge import EdgeShard
+
+    shard = EdgeShard.load(str(tmp_path / COLLECTION / "shard"))
+    assert shard.info().payload_schema.keys() == embedded_index.INDEXED_FIELDS.keys()
+    shard.close()
+
+
+def test_a_kill_while_collections_are_made_leaves_whole_ones(tmp_path: Path) -> None:
+    for made in (1, 2):
+        command = [sys.executable, "-m", "video_assets_tests.vectors.ensure_process", str(tmp_path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for number in range(made + 1):
+                assert process.stdout.readline() == f"{number}\n"
+            # Not for luck: whatever it is about, and this differs from time to time.
+            time.sleep(0.07 * made)
+            process.kill()
+    index = EmbeddedIndex(tmp_path)
+    for name in [*index.collections(), "model-0", "model-999"]:
+        index.ensure(name, DIM)
+        assert index.upsert(name, [frame_point("veh-7", 1)]) == 1
+        assert index.count(name) == 1
+
+
+def test_threads_share_one_index(directory: Path) -> None:
+    index = EmbeddedIndex(directory)
+    errors: list[BaseException] = []
+
+    def work(vehicle: str) -> None:
+        try:
+            for frame in range(4):
+                index.upsert(COLLECTION, [frame_point(vehicle, frame)])
+                assert index.query(COLLECTION, frame_vector(vehicle, frame, 1), limit=1)[0].id == frame_id(
+                    vehicle, frame
+                )
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(vehicle,)) for vehicle in ("veh-1", "veh-2", "veh-3")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert errors == []
+    assert index.count(COLLECTION) == 13
+
+
+def test_a_search_that_waited_long_enough_says_who_is_to_blame(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded_index, "READ_WAIT_S", 0.2)
+    held, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with hold_collection(directory / ".locks", COLLECTION, 5):
+            held.set()
+            release.wait(30)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait(30)
+    asked_at = time.monotonic()
+    with pytest.raises(IndexBusyError, match=r"0\.2 s.*Try again.*server"):
+        _search(directory)
+    assert 0.2 <= time.monotonic() - asked_at < 2
+    release.set()
+    holder.join()
+    assert _search(directory) == [frame_id("veh-7", 1)]
+
+
+def test_a_waiting_search_comes_before_the_writers_next_batch(directory: Path) -> None:
+    """A writer that takes the collection again at once would starve who polls for it."""
+    locks = directory / ".locks"
+    order: list[str] = []
+    writer_has_it, search_waits = threading.Event(), threading.Event()
+
+    def write() -> None:
+        for batch in range(3):
+            with hold_collection(locks, COLLECTION, 30):
+                order.append(f"batch {batch}")
+                writer_has_it.set()
+                search_waits.wait(30)
+                # Until the search has its place in the queue.
+                deadline = time.monotonic() + 30
+                while batch == 0 and not _is_held(locks / f"{COLLECTION}.turn") and time.monotonic() < deadline:
+                    time.sleep(0.005)
+
+    def search() -> None:
+        writer_has_it.wait(30)
+        search_waits.set()
+        with hold_collection(locks, COLLECTION, 30):
+            order.append("search")
+
+    threads = [threading.Thread(target=write), threading.Thread(target=search)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert order == ["batch 0", "search", "batch 1", "batch 2"]
+
+
+def _is_held(lock_file: Path) -> bool:
+    from filelock import FileLock, Timeout
+
+    try:
+        with FileLock(lock_file).acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def test_a_program_that_opens_the_shard_itself_is_waited_for_then_reported(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded_index, "READ_WAIT_S", 0.3)
+    shard = directory / COLLECTION / "shard"
+    command = [sys.executable, "-m", "video_assets_tests.vectors.shard_holder_process", str(shard)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "open\n"
+        with pytest.raises(IndexBusyError):
+            _search(directory)
+        monkeypatch.setattr(embedded_index, "READ_WAIT_S", 30.0)
+        timer = threading.Timer(0.2, holder.stdin.close)  # type: ignore[union-attr]
+        timer.start()
+        assert _search(directory) == [frame_id("veh-7", 1)]
+        timer.join()
+
+
+def _segment(directory: Path) -> Path:
+    return next((directory / COLLECTION / "shard" / "segments").iterdir())
+
+
+@pytest.mark.parametrize("damage", ["segment", "config", "log", "ids", "gone", "description", "distance"])
+def test_damage_is_reported_with_the_way_out(directory: Path, damage: str) -> None:
+    shard = directory / COLLECTION / "shard"
+    description = directory / COLLECTION / "collection.json"
+    match damage:
+        case "segment":
+            (_segment(directory) / "segment.json").write_text("{")
+        case "config":
+            (shard / "edge_config.json").write_bytes(b"\0" * 10)
+        case "log":
+            for file in (shard / "wal").glob("open-*"):
+                file.write_bytes(b"garbage" * 100)
+        case "ids":
+            (_segment(directory) / "mutable_id_tracker.mappings").write_bytes(b"\xff" * 500)
+        case "gone":
+            shard.rename(directory / "elsewhere")
+        case "description":
+            description.unlink()
+        case "distance":
+            description.write_text('{"dim": 32, "distance": "dot"}')
+    with pytest.raises(IndexCorruptError, match=r"mobilenet_v2.*Delete.*materialize vector_index") as caught:
+        _search(directory)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def test_a_deleted_collection_is_built_again(directory: Path) -> None:
+    import shutil
+
+    shutil.rmtree(directory / COLLECTION)
+    index = EmbeddedIndex(directory)
+    index.ensure(COLLECTION, DIM + 1)
+    assert index.count(COLLECTION) == 0
+
+
+def test_a_place_that_is_no_directory_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    index = EmbeddedIndex(tmp_path / "file" / "index")
+    with pytest.raises(IndexUnwritableError, match="may write|write to"):
+        index.ensure(COLLECTION, DIM)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_place_is_reported(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(IndexUnwritableError):
+        EmbeddedIndex(tmp_path / "index").ensure(COLLECTION, DIM)
+    tmp_path.chmod(0o700)
+
+
+def test_partitions_are_listed_by_date_and_vehicle(directory: Path) -> None:
+    assert EmbeddedIndex(directory).partition_points(COLLECTION, DATE, "veh-7") == {frame_id("veh-7", 1): "g1"}

@@ -1,0 +1,80 @@
+"""What FFmpeg's own programs say about a file: the independent reader of these tests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+needs_ffmpeg = pytest.mark.skipif(
+    not (shutil.which("ffmpeg") and shutil.which("ffprobe")), reason="the ffmpeg programs are not installed"
+)
+
+
+def run_ffmpeg(*arguments: str | Path) -> bytes:
+    command = ["ffmpeg", "-v", "error", "-nostdin", "-y", *map(str, arguments)]
+    return subprocess.run(command, check=True, capture_output=True).stdout
+
+
+def presented_frames(path: Path) -> list[tuple[Fraction, str]]:
+    """Time in seconds and MD5 of the raw pixels of every presented frame, by a full decode."""
+    output = run_ffmpeg(
+        *("-copyts", "-noautorotate", "-threads", "1", "-flags", "+bitexact", "-i", path, "-map", "0:v:0"),
+        *("-fps_mode", "passthrough", "-enc_time_base", "-1", "-f", "framemd5", "-"),
+    ).decode()
+    time_base = Fraction(0)
+    frames = []
+    for line in output.splitlines():
+        if line.startswith("#tb"):
+            time_base = Fraction(line.split(":")[1].strip())
+        elif not line.startswith("#"):
+            fields = [field.strip() for field in line.split(",")]
+            frames.append((int(fields[2]) * time_base, fields[5]))
+    return frames
+
+
+def probe(path: Path) -> dict[str, Any]:
+    """ffprobe's view of the first video stream, with its side data; `format` beside it."""
+    command = ["ffprobe", "-v", "error", "-select_streams", "v:0", "-show_streams", "-show_format", "-of", "json"]
+    found = json.loads(subprocess.run([*command, str(path)], check=True, capture_output=True).stdout)
+    return {**found["streams"][0], "format": found["format"]}
+
+
+def displayed_rgb(path: Path, size: tuple[int, int], colours: str = "") -> NDArray[np.uint8]:
+    """The first frame as FFmpeg shows it (turned), RGB; `colours` are options of its scale filter."""
+    filters = f"scale=flags=accurate_rnd+full_chroma_int+bicubic{':' if colours else ''}{colours}"
+    data = run_ffmpeg("-i", path, "-frames:v", "1", "-vf", filters, "-pix_fmt", "rgb24", "-f", "rawvideo", "-")
+    return np.frombuffer(data, np.uint8).reshape(size[1], size[0], 3)
+
+
+def pixel_md5(frame: av.VideoFrame) -> str:
+    """MD5 of a frame's pixels without padding, as the framemd5 muxer sees them."""
+    digest = hashlib.md5()
+    for number, plane in enumerate(frame.planes):
+        component = next(part for part in frame.format.components if part.plane == number)
+        row = plane.width * (2 if component.bits > 8 else 1)
+        rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, :row]
+        digest.update(np.ascontiguousarray(rows).tobytes())
+    return digest.hexdigest()
+
+
+def by_the_rule(frames: list[tuple[Fraction, str]], delta: Fraction) -> list[tuple[Fraction, str]]:
+    """F1 word for word: for each k the first frame at or after k·Δ from the first frame; none twice."""
+    chosen: list[int] = []
+    first, k = frames[0][0], 0
+    while True:
+        later = [n for n, (time, _) in enumerate(frames) if time - first >= k * delta]
+        if not later:
+            return [frames[n] for n in chosen]
+        if later[0] not in chosen:
+            chosen.append(later[0])
+        k += 1
