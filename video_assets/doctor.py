@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
 from typing import Literal
+from urllib.parse import unquote, urlsplit
 
 from video_assets.errors import VideoAssetsError
 from video_assets.settings import Settings, variable
@@ -125,11 +126,10 @@ def _store(settings: Settings) -> Finding:
             )
     finally:
         store.delete(key)
-    folder = store.local_path(".")
     text = f"{store.uri} can be written and read"
-    if folder is None:
+    if store.local_path(key) is None:
         return Finding("store", "ok", text)
-    free = shutil.disk_usage(folder).free
+    free = shutil.disk_usage(Path(unquote(urlsplit(store.uri).path))).free
     text += f", {free / 1000**3:.0f} GB free"
     if free < LOW_DISK_BYTES:
         return Finding("store", "warning", text, f"Free space, or set {variable('store')} to another disk.")

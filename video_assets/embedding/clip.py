@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from video_assets.embedding.checks import require_rgb, unit_vectors
 from video_assets.embedding.errors import EmbedderUnavailable, EmbeddingFailed, TextNotUnderstood
 
-NAME = "clip-ViT-B-32"
+NAME = "clip-vit-b-32"
+_MODEL = "clip-ViT-B-32"
 DIM = 512
 VERSION = "qdrant-1"
 """Declared, not measured: it is asked for before the files are there. A change of the published files, of
@@ -52,14 +53,14 @@ class Clip:
         except ImportError as error:
             remedy = "pip install 'video-assets[clip]'"
             raise EmbedderUnavailable(NAME, f"fastembed cannot be imported ({error})", remedy) from None
-        vision = model_folder(f"{NAME}-vision", _VISION_FILES, model_cache)
-        text = model_folder(f"{NAME}-text", _TEXT_FILES, model_cache)
+        vision = model_folder(f"{_MODEL}-vision", _VISION_FILES, model_cache)
+        text = model_folder(f"{_MODEL}-text", _TEXT_FILES, model_cache)
         try:
             # Given a folder, fastembed looks nowhere else; left to search, it sleeps 39 s over an absent hub.
             self._vision = ImageEmbedding(
-                f"{_HUB_OWNER}/{NAME}-vision", threads=threads, specific_model_path=str(vision)
+                f"{_HUB_OWNER}/{_MODEL}-vision", threads=threads, specific_model_path=str(vision)
             )
-            self._text = TextEmbedding(f"{_HUB_OWNER}/{NAME}-text", threads=threads, specific_model_path=str(text))
+            self._text = TextEmbedding(f"{_HUB_OWNER}/{_MODEL}-text", threads=threads, specific_model_path=str(text))
         except Exception as error:  # onnxruntime, tokenizers and fastembed each raise their own
             raise EmbedderUnavailable(
                 NAME,

@@ -80,6 +80,8 @@ def run_stage(
     """
     by_id = {item.item_id: item for item in items}
     records = ItemRecords(tables.store, table, partition)
+    # What killed runs left half-written; nothing of a living one is touched.
+    tables.store.sweep()
     with tables.writer(table, partition):
         base = tables.version(table, partition)
         done, begun = records.load(by_id)

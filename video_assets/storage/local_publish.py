@@ -5,7 +5,6 @@ when a folder is swapped for a link meanwhile. An operator's link to another dis
 stays on one disk.
 """
 
-# ruff: noqa: PTH -- names are bytes and relative to open folders here; pathlib has neither.
 from __future__ import annotations
 
 import contextlib

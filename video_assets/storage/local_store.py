@@ -9,7 +9,8 @@
 - A disk cannot hold `a` and `a/b` at once: the second to come is an `InvalidKey`. Emptied folders are removed.
 """
 
-# ruff: noqa: PTH -- names are bytes here; pathlib has none.
+# Names are bytes here, so that any name works; pathlib has none.
+# ruff: noqa: PTH103, PTH116
 from __future__ import annotations
 
 import contextlib
@@ -20,7 +21,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import quote_from_bytes
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from filelock import SoftFileLock, Timeout, UnixFileLock
 
@@ -28,6 +29,7 @@ from video_assets.storage import local_listing
 from video_assets.storage.local_files import (
     ABSENT_ERRNOS,
     OneVersion,
+    decode_key,
     encode_key,
     object_info,
     unavailable,
@@ -79,6 +81,10 @@ class LocalStore(ObjectStore):
 
     def uri_of(self, key: str) -> str:
         return f"{self._uri}/{quote_from_bytes(encode_key(key))}"
+
+    def key_of(self, uri: str) -> str | None:
+        base = f"{self._uri}/"
+        return decode_key(unquote_to_bytes(uri[len(base) :])) if uri.startswith(base) and uri != base else None
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
         with self._one_root():

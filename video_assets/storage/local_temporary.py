@@ -4,7 +4,8 @@ The kernel drops the flock when the writer dies, however it dies. So a temporary
 writer's, whatever its age, and a sweeper may remove it; one whose flock is held is in use, in whatever process.
 """
 
-# ruff: noqa: PTH -- names are bytes and files are descriptors here; pathlib has neither.
+# Names are bytes here, so that any name works; pathlib has none.
+# ruff: noqa: PTH102, PTH108
 from __future__ import annotations
 
 import contextlib
@@ -49,7 +50,7 @@ class Temporary:
             self.path, self._descriptor = _create_locked(hidden_folder(root))
         self.size_bytes = 0
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         """Appends all of `data`, or, where it raises, nothing."""
         rest, end = memoryview(data).cast("B"), self.size_bytes
         with unavailable_on_os_error(self._item):

@@ -61,21 +61,17 @@ class EmbeddedIndex:
         self._locks = directory / ".locks"
 
     def ensure(self, collection: str, dim: int) -> None:
-        from qdrant_edge import PayloadSchemaType, UpdateOperation
-
         check_name(collection)
         check_dim(dim)
         with hold_collection(self._locks, collection, WRITE_WAIT_S):
             if not self._home(collection).exists():
                 self._create(collection, dim)
+                return
         found = self._dim(collection)
         if found != dim:
             raise mismatch_error(collection, str(self._home(collection)), f"{found} ({_DISTANCE})", dim)
         with self._shard(collection, WRITE_WAIT_S) as shard:
-            for field in INDEXED_FIELDS.keys() - shard.info().payload_schema.keys():
-                kind = getattr(PayloadSchemaType, INDEXED_FIELDS[field].capitalize())
-                shard.update(UpdateOperation.create_field_index(field, kind))
-            shard.flush()
+            _index_fields(shard)
 
     def partition_points(self, collection: str, date: str, vehicle: str) -> dict[str, str]:
         from qdrant_edge import ScrollRequest
@@ -182,7 +178,9 @@ class EmbeddedIndex:
             (making / "collection.json").write_text(json.dumps({"dim": dim, "distance": _DISTANCE}))
             with self._engine_errors(making):
                 config = EdgeConfig(vectors=EdgeVectorParams(size=dim, distance=Distance.Cosine))
-                EdgeShard.create(str(making / "shard"), config).close()
+                shard = EdgeShard.create(str(making / "shard"), config)
+                _index_fields(shard)
+                shard.close()
             making.rename(self._home(collection))
         except OSError as error:
             raise self._unwritable(error) from error
@@ -252,6 +250,15 @@ class EmbeddedIndex:
             f"cannot be used: {error}",
             "Give the vector index a directory of its own that this user may write to, with room.",
         )
+
+
+def _index_fields(shard: EdgeShard) -> None:
+    from qdrant_edge import PayloadSchemaType, UpdateOperation
+
+    for field in INDEXED_FIELDS.keys() - shard.info().payload_schema.keys():
+        kind = getattr(PayloadSchemaType, INDEXED_FIELDS[field].capitalize())
+        shard.update(UpdateOperation.create_field_index(field, kind))
+    shard.flush()
 
 
 def edge_conditions(where: PointFilter) -> list[ConditionType]:

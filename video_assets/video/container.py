@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, cast
 
 from video_assets.video.errors import MediaError, NotAVideo, NoVideoStream, UnreadableMedia
 
@@ -26,11 +27,29 @@ _READ_BYTES = 256 * 1024
 
 
 class _Bytes:
-    """A file without its name, so that content alone decides the format."""
+    """A file without its name, so that content alone decides the format, and without surprises.
+
+    FFmpeg may take a failed read for the end of the file, or try again and go on with what comes. So the
+    first failure is kept and ends the file; `check` then raises it.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._failure: Exception | None = None
         file.seek(0)
-        self.read, self.seek, self.tell = file.read, file.seek, file.tell
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int) -> bytes:
+        if self._failure is None:
+            try:
+                return self._file.read(size)
+            except Exception as failure:
+                self._failure = failure
+        return b""
+
+    def check(self) -> None:
+        if self._failure is not None:
+            raise self._failure
 
 
 def label_of(source: Source, label: str) -> str:
@@ -48,32 +67,54 @@ def open_video(source: Source, label: str) -> Iterator[tuple[InputContainer, Vid
     `http://…` as a path nor a reference inside a file leads anywhere.
 
     Raises:
-        UnreadableMedia, NotAVideo, NoVideoStream.
+        UnreadableMedia, NotAVideo, NoVideoStream; what a file object raises when read, unchanged.
     """
     with contextlib.ExitStack() as stack:
         if isinstance(source, (str, Path)):
-            file: BinaryIO = stack.enter_context(_open_path(Path(source), label))
+            data = _Bytes(stack.enter_context(_on_disk(Path(source), label)))
         else:
-            file = source
-        container = stack.enter_context(_open_container(file, label))
-        yield container, _video_stream(container, label)
+            data = _Bytes(source)
+        try:
+            with _open_container(data, label) as container:
+                yield container, _video_stream(container, label)
+        except Exception:
+            data.check()
+            raise
+        data.check()
 
 
-def _open_path(path: Path, label: str) -> BinaryIO:
+class _DiskFile(io.FileIO):
+    """A local file whose errors say which item they concern."""
+
+    def __init__(self, path: Path, label: str) -> None:
+        super().__init__(path, "rb")
+        self._label = label
+
+    def read(self, size: int | None = -1) -> bytes:
+        try:
+            return super().read(size) or b""
+        except OSError as error:
+            raise _unreadable(self._label, error) from error
+
+
+def _on_disk(path: Path, label: str) -> BinaryIO:
     try:
-        return path.open("rb")
+        return cast("BinaryIO", _DiskFile(path, label))
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UnreadableMedia(label, f"the file cannot be read: {reason}") from error
+        raise _unreadable(label, error) from error
 
 
-def _open_container(file: BinaryIO, label: str) -> InputContainer:
+def _unreadable(label: str, error: Exception) -> UnreadableMedia:
+    return UnreadableMedia(label, f"the file cannot be read: {getattr(error, 'strerror', None) or error}")
+
+
+def _open_container(data: _Bytes, label: str) -> InputContainer:
     import av
     from av.container import Flags
 
     try:
         container = av.open(
-            _Bytes(file),
+            data,
             mode="r",
             container_options={"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "none"},
             metadata_errors="replace",

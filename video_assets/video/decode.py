@@ -82,6 +82,14 @@ class SampledFrames:
         reason = "" if self._plan else (self.index.doubt or "no plan")
         self._progress = DecodeReport("planned" if self._plan else "sequential", reason)
         self._report: DecodeReport | None = None
+        self._start: int | None = None
+
+    @property
+    def start_pts(self) -> int:
+        """Presentation time of the first presented frame; known once the first sample is out."""
+        if self._start is None:
+            raise RuntimeError("the start is known once the first sample is out")
+        return self._start
 
     @property
     def report(self) -> DecodeReport:
@@ -104,6 +112,7 @@ class SampledFrames:
         self._report = replace(self._progress, sampled=len(given), problem=self._with_truncation(damage))
 
     def _follow(self, plan: DecodePlan, given: list[int]) -> Iterator[tuple[int, VideoFrame]]:
+        self._start = int(self.index.pts[self.index.presented[0]])
         with open_video(self._source, self.label) as (container, stream):
             for frame in _planned_frames(container, stream, plan):
                 self._count_frame()
@@ -125,6 +134,7 @@ class SampledFrames:
             for frame in _all_frames(container, stream, damage):
                 self._count_frame()
                 pts = clock.time_of(frame)
+                self._start = pts if self._start is None else self._start
                 damage.note(frame, float(pts * self.index.time_base))
                 if not sampler.takes(pts, frame.key_frame if key_times is None else pts in key_times):
                     continue

@@ -20,7 +20,7 @@ class ExtractedFrame:
     Attributes:
         frame_idx: its number among the samples, from 0.
         pts: exact presentation time in units of `time_base` seconds, on the container's clock.
-        pts_s: seconds since the first sample, for reading.
+        pts_s: seconds since the first presented frame, for reading.
         damaged: the decoder had to conceal errors in it.
         width, height, data: the image file and its size as displayed.
     """
@@ -70,15 +70,14 @@ class FrameExtraction:
         return self._frames.report
 
     def __iter__(self) -> Iterator[ExtractedFrame]:
-        index, first = self.index, None
+        index = self.index
         for number, (pts, frame) in enumerate(self._frames):
-            first = pts if first is None else first
             image = encode_image(frame, self._options, index.orientation, label=self._frames.label)
             yield ExtractedFrame(
                 frame_idx=number,
                 pts=pts,
                 time_base=index.time_base,
-                pts_s=float((pts - first) * index.time_base),
+                pts_s=float((pts - self._frames.start_pts) * index.time_base),
                 damaged=frame.is_corrupt,
                 width=image.width,
                 height=image.height,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 _BLOCK = tarfile.BLOCKSIZE
@@ -52,13 +51,6 @@ class ShardWriter:
     def end(self) -> bytes:
         """The last piece: the end mark, filled up to a whole record."""
         return bytes(2 * _BLOCK + -(self._at + 2 * _BLOCK) % tarfile.RECORDSIZE)
-
-
-def shard_pieces(images: Iterable[tuple[str, bytes]], writer: ShardWriter) -> Iterator[bytes]:
-    """A whole tar as a stream; `writer.members` is complete when it ends."""
-    for name, data in images:
-        yield writer.add(name, data)
-    yield writer.end()
 
 
 def _header(name: str, size: int) -> bytes:

@@ -28,7 +28,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def embedder(cache: Path) -> Embedder:
-    return open_embedder("clip-ViT-B-32", model_cache=cache)
+    return open_embedder("clip-vit-b-32", model_cache=cache)
 
 
 class TestClip(EmbedderContract):

@@ -85,9 +85,7 @@ def _handler_of(server: QdrantServer) -> type[BaseHTTPRequestHandler]:
         def _respond(self) -> None:
             raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             try:
-                result = server.answer(
-                    self.command, self.path, self.headers.get("api-key"), json.loads(raw or b"{}")
-                )
+                result = server.answer(self.command, self.path, self.headers.get("api-key"), json.loads(raw or b"{}"))
                 self._send(200, {"result": result, "status": "ok", "time": 0.0}, {})
             except Refused as refused:
                 self._send(refused.status, {"status": {"error": str(refused)}, "time": 0.0}, refused.headers)
@@ -146,6 +144,7 @@ class _Store:
     def close(self) -> None:
         with self._lock:
             for shard in self._shards.values():
+                shard.flush()
                 shard.close()
 
     def _shard(self, name: str) -> edge.EdgeShard:
@@ -165,9 +164,7 @@ class _Store:
         vectors = edge.EdgeVectorParams(
             size=body["vectors"]["size"], distance=getattr(edge.Distance, body["vectors"]["distance"])
         )
-        self._shards[name] = edge.EdgeShard.create(
-            str(self._directory / name), edge.EdgeConfig(vectors=vectors)
-        )
+        self._shards[name] = edge.EdgeShard.create(str(self._directory / name), edge.EdgeConfig(vectors=vectors))
         return True
 
     def _drop(self, name: str, _body: Json) -> Json:
@@ -258,9 +255,7 @@ class _Store:
         return {"points": [{**_record(hit), "score": hit.score, "version": hit.version} for hit in hits]}
 
     def _update(self, name: str, operation: edge.UpdateOperation) -> Json:
-        shard = self._shard(name)
-        shard.update(operation)
-        shard.flush()
+        self._shard(name).update(operation)
         return {"operation_id": 0, "status": "completed"}
 
 

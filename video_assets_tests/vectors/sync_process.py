@@ -1,6 +1,7 @@
-"""Run as a process of its own: `python -m … LOCATION VEHICLE FIRST LAST GENERATION`, one `sync_partition`.
+"""Run as a process of its own: `python -m … LOCATION VEHICLE FIRST LAST GENERATION STOP`, one `sync_partition`.
 
-Prints a line per point handed to the index, so that a test can kill it in the midst of its work.
+Prints a line per point handed to the index, and stops after STOP of them until its stdin is closed, so
+that a test can kill it in the midst of its work, however fast that goes.
 """
 
 from __future__ import annotations
@@ -13,17 +14,18 @@ from video_assets.vectors.sync import sync_partition
 from video_assets.vectors.vector_index import Point, open_vector_index
 from video_assets_tests.vectors.fleet_points import COLLECTION, DATE, Loader, wanted_rows
 
-# Some 20 points a batch, so that a small partition takes many.
-collection.BATCH_BYTES = 6_000
 
-
-def main(location: str, vehicle: str, first: int, last: int, generation: int) -> None:
+def main(location: str, vehicle: str, first: int, last: int, generation: int, stop: int) -> None:
+    # Some 20 points a batch, so that a small partition takes many.
+    collection.BATCH_BYTES = 20_000 if location.startswith("http") else 6_000
     frames = range(first, last)
     wanted = wanted_rows(vehicle, frames, generation)
     loader = Loader(vehicle, frames, wanted)
 
     def load(ids: Set[str]) -> Iterator[Point]:
-        for point in loader(ids):
+        for handed_over, point in enumerate(loader(ids)):
+            if handed_over == stop:
+                sys.stdin.read()
             yield point
             print("handed over", flush=True)
 

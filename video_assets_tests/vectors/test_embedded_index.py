@@ -52,7 +52,7 @@ def test_a_path_and_its_uri_are_the_same_index(directory: Path) -> None:
     "location", ["", "index", "./index", "~/index", "s3://bucket/index", "file://host/index", "file:index", "/a\0b"]
 )
 def test_locations_of_no_kind_are_refused(location: str) -> None:
-    with pytest.raises(IndexLocationError, match="Give|Use"):
+    with pytest.raises(IndexLocationError, match=r"Give|Use"):
         open_vector_index(location)
 
 
@@ -251,7 +251,7 @@ def test_a_deleted_collection_is_built_again(directory: Path) -> None:
 def test_a_place_that_is_no_directory_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     index = EmbeddedIndex(tmp_path / "file" / "index")
-    with pytest.raises(IndexUnwritableError, match="may write|write to"):
+    with pytest.raises(IndexUnwritableError, match="write to"):
         index.ensure(COLLECTION, DIM)
 
 

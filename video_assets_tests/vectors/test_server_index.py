@@ -137,7 +137,7 @@ def test_a_collection_that_another_process_makes_first_is_taken(server: QdrantSe
 
 def test_a_collection_of_another_distance_is_refused(server: QdrantServer, index: VectorIndex) -> None:
     server.answer("PUT", "/collections/foreign", None, {"vectors": {"size": DIM, "distance": "Dot"}})
-    with pytest.raises(CollectionMismatchError, match="Dot|DOT"):
+    with pytest.raises(CollectionMismatchError, match=r"Dot|DOT"):
         index.ensure("foreign", DIM)
 
 

@@ -214,7 +214,7 @@ def test_queries_equal_brute_force(index: VectorIndex) -> None:
     ids = [frame_id("corpus", frame) for frame in range(2_000)]
     payloads = [_corpus_payload(frame) for frame in range(2_000)]
     index.upsert(COLLECTION, (Point(*row) for row in zip(ids, vectors, payloads, strict=True)))
-    queries = np.random.default_rng(10).standard_normal((3, DIM)).astype(np.float32)
+    queries = np.random.default_rng(10).standard_normal((2, DIM)).astype(np.float32)
     for where in FILTERS:
         rows = [row for row, payload in enumerate(payloads) if _matches(where, payload)]
         assert index.count(COLLECTION, where=where) == len(rows)

@@ -124,7 +124,7 @@ def test_a_date_that_is_none_is_refused(index: VectorIndex) -> None:
 
 
 @settings(
-    max_examples=6,
+    max_examples=5,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -142,10 +142,15 @@ def test_after_any_history_the_points_are_those_of_the_last_table(
         assert result.removed == len(before.keys() - wanted.keys())
 
 
-def _start_sync(location: str, vehicle: str, frames: range, generation: int) -> subprocess.Popen[str]:
+NEVER = 1_000_000
+
+
+def _start_sync(
+    location: str, vehicle: str, frames: range, generation: int, stop: int = NEVER
+) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "video_assets_tests.vectors.sync_process", location, vehicle]
-    numbers = [str(number) for number in (frames.start, frames.stop, generation)]
-    return subprocess.Popen([*command, *numbers], stdout=subprocess.PIPE, text=True)
+    numbers = [str(number) for number in (frames.start, frames.stop, generation, stop)]
+    return subprocess.Popen([*command, *numbers], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def test_killed_at_any_moment_and_rerun_the_points_are_as_if_undisturbed(location: str, tmp_path: Path) -> None:
@@ -160,8 +165,8 @@ def test_killed_at_any_moment_and_rerun_the_points_are_as_if_undisturbed(locatio
     expected = contents(str(undisturbed))
     before = contents(location)
 
-    for handed_over, delay_s in ((30, 0.0), (90, 0.03), (60, 0.06)):
-        with _start_sync(location, "veh-7", second, 2) as process:
+    for handed_over, delay_s in ((30, 0.0), (60, 0.02), (40, 0.05)):
+        with _start_sync(location, "veh-7", second, 2, stop=handed_over + 22) as process:
             assert process.stdout is not None
             for _ in range(handed_over):
                 assert process.stdout.readline() == "handed over\n"
@@ -199,13 +204,12 @@ def test_searches_are_answered_while_a_writer_is_busy(index: VectorIndex, locati
     with _start_sync(location, "veh-7", range(400), 1) as writer:
         assert writer.stdout is not None
         writer.stdout.readline()
-        while len(waits_s) < 8:
+        while writer.poll() is None:
             asked_at = time.monotonic()
             hits = index.query(COLLECTION, query.vector, limit=1)
             waits_s.append(time.monotonic() - asked_at)
             assert [hit.id for hit in hits] == [query.id]
-        busy = writer.poll() is None
         writer.communicate(timeout=60)
-    assert busy
     assert writer.returncode == 0
+    assert len(waits_s) > 3
     assert max(waits_s) < 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import shutil
@@ -25,8 +26,9 @@ def run_ffmpeg(*arguments: str | Path) -> bytes:
     return subprocess.run(command, check=True, capture_output=True).stdout
 
 
+@functools.cache
 def presented_frames(path: Path) -> list[tuple[Fraction, str]]:
-    """Time in seconds and MD5 of the raw pixels of every presented frame, by a full decode."""
+    """Time in seconds and MD5 of the raw pixels of every presented frame, by a full decode; asked once a session."""
     output = run_ffmpeg(
         *("-copyts", "-noautorotate", "-threads", "1", "-flags", "+bitexact", "-i", path, "-map", "0:v:0"),
         *("-fps_mode", "passthrough", "-enc_time_base", "-1", "-f", "framemd5", "-"),
@@ -42,6 +44,7 @@ def presented_frames(path: Path) -> list[tuple[Fraction, str]]:
     return frames
 
 
+@functools.cache
 def probe(path: Path) -> dict[str, Any]:
     """ffprobe's view of the first video stream, with its side data; `format` beside it."""
     command = ["ffprobe", "-v", "error", "-select_streams", "v:0", "-show_streams", "-show_format", "-of", "json"]

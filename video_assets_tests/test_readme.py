@@ -1,0 +1,46 @@
+"""The README's tables are those of the code. Run this file to print what they should be."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from pydantic_core import PydanticUndefined
+
+from video_assets.cli import app, frames_app
+from video_assets.settings import Settings, variable
+from video_assets.tables import ALL
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def settings_table() -> str:
+    lines = []
+    for name, field in Settings.model_fields.items():
+        default = field.default if field.default is not PydanticUndefined else "CPU cores"
+        shown = ",".join(default) if isinstance(default, tuple) else "" if default is None else str(default)
+        text = str(field.description).removeprefix(f"{variable(name)}: ")
+        lines.append(f"| `{variable(name)}` | {text} | {f'`{shown}`' if shown else ''} |")
+    return "\n".join(lines)
+
+
+def tables_table() -> str:
+    return "\n".join(f"| `{table.name}` | {table.description} |" for table in ALL)
+
+
+def test_every_setting_is_in_the_readme() -> None:
+    assert settings_table() in README.read_text()
+
+
+def test_every_table_is_in_the_readme() -> None:
+    assert tables_table() in README.read_text()
+
+
+def test_every_command_is_in_the_readme() -> None:
+    names = {str(command.callback.__name__) for command in app.registered_commands if command.callback}
+    names |= {"frames extract" for _ in frames_app.registered_commands}
+    assert set(re.findall(r"`video-assets ([a-z]+(?: extract)?)", README.read_text())) == names
+
+
+if __name__ == "__main__":
+    print(settings_table(), tables_table(), sep="\n\n")

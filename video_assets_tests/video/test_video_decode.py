@@ -1,0 +1,127 @@
+"""Sampled frames equal those of FFmpeg's own full decode: their times exactly, their pixels bit for bit."""
+
+from __future__ import annotations
+
+import io
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from video_assets.video import decode
+from video_assets.video.decode import SampledFrames
+from video_assets.video.index import index_video
+from video_assets.video.plan import DecodePlan, Step
+from video_assets.video.sampling import EverySeconds, Keyframes, SamplingPolicy
+from video_assets_tests.video.ffmpeg_oracle import by_the_rule, needs_ffmpeg, pixel_md5, presented_frames
+from video_assets_tests.video.made_videos import MADE, SEQUENTIAL, made_video
+from video_assets_tests.video.make_video import footage, make_video
+
+DELTAS = [Fraction(1), Fraction(1, 2), Fraction(1, 7), Fraction(1001, 30000), Fraction(1, 1000)]
+EVERY_FRAME = EverySeconds(Fraction(1, 1_000_000))
+
+
+def sampled(path: Path, policy: SamplingPolicy, *, planned: bool = True) -> list[tuple[Fraction, str]]:
+    frames = SampledFrames(path, policy, planned=planned)
+    return [(pts * frames.index.time_base, pixel_md5(frame)) for pts, frame in frames]
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("name", MADE)
+def test_samples_are_those_of_a_full_decode(name: str, videos: Path) -> None:
+    path = made_video(name, videos)
+    whole = presented_frames(path)
+    assert sampled(path, EVERY_FRAME, planned=False) == whole
+    for delta in DELTAS:
+        assert sampled(path, EverySeconds(delta)) == by_the_rule(whole, delta), f"every {delta} s"
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("name", MADE)
+def test_key_frames_are_the_same_with_and_without_a_plan(name: str, videos: Path) -> None:
+    path = made_video(name, videos)
+    assert sampled(path, Keyframes()) == sampled(path, Keyframes(), planned=False) != []
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("name", MADE)
+def test_the_plan_holds_where_the_index_can_be_trusted(name: str, videos: Path) -> None:
+    frames = SampledFrames(made_video(name, videos), EverySeconds(Fraction(1, 2)))
+    for _ in frames:
+        pass
+    assert frames.report.problem is None
+    assert frames.report.mode == ("sequential" if name in SEQUENTIAL else "planned")
+    assert bool(frames.report.reason) == (name in SEQUENTIAL)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("name", ["bikes.mp4", "bigbuckbunny.mp4"])
+def test_real_footage(name: str) -> None:
+    whole = presented_frames(footage(name))
+    for delta in (Fraction(1), Fraction(1, 3)):
+        assert sampled(footage(name), EverySeconds(delta)) == by_the_rule(whole, delta)
+
+
+def test_a_plan_decodes_less(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "v.mp4", frames=300, gop=30, bframes=2)
+    frames = SampledFrames(path, EverySeconds(Fraction(2)))
+    assert len(list(frames)) == 5
+    assert frames.report.decoded < 30
+
+
+def test_a_file_object_is_read_from_its_start_and_left_open(tmp_path: Path) -> None:
+    file = io.BytesIO(make_video(tmp_path / "v.mp4").read_bytes())
+    file.seek(100)
+    assert len(list(SampledFrames(file, EverySeconds(Fraction(1))))) == 2
+    assert not file.closed
+
+
+@pytest.mark.parametrize("wrong", [0, 2])
+def test_a_plan_that_does_not_come_true_is_given_up(
+    wrong: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_video(tmp_path / "v.mp4", bframes=2)
+    policy = EverySeconds(Fraction(1, 2))
+    exact = sampled(path, policy, planned=False)
+    planner = decode.plan_decode
+
+    def plan_a_time_that_never_comes(*arguments: Any) -> DecodePlan:
+        plan = planner(*arguments)
+        assert plan is not None
+        targets = list(plan.targets)
+        targets[wrong] += 1
+        return DecodePlan(plan.steps, tuple(targets))
+
+    monkeypatch.setattr(decode, "plan_decode", plan_a_time_that_never_comes)
+    frames = SampledFrames(path, policy)
+    assert [(pts * frames.index.time_base, pixel_md5(frame)) for pts, frame in frames] == exact
+    assert (frames.report.mode, frames.report.sampled) == ("sequential", 4)
+    assert "planned frames did not come out" in frames.report.reason
+
+
+def test_nothing_but_what_samples_need_is_decoded(tmp_path: Path) -> None:
+    index = index_video(make_video(tmp_path / "v.mp4", frames=36, gop=12, bframes=2))
+    plan = decode.plan_decode(index, EverySeconds(Fraction(9, 10)))
+    assert plan is not None
+    steps = plan.steps.reshape(3, 12)
+    assert (steps[0][0], steps[0][1:].any()) == (Step.LAST, np.False_)
+    assert not steps[1].any()
+    assert Step.LAST in steps[2]
+    assert Step.REFERENCE in steps[2]
+
+
+def test_the_report_is_kept_back_until_the_end(tmp_path: Path) -> None:
+    frames = SampledFrames(make_video(tmp_path / "v.mp4"), EverySeconds(Fraction(1)))
+    with pytest.raises(RuntimeError):
+        _ = frames.report
+    assert len(list(frames)) == frames.report.sampled == 2
+
+
+def test_streams_without_any_times_get_derived_ones(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "v.h264", format="h264", bframes=2)
+    frames = SampledFrames(path, EverySeconds(Fraction(1)))
+    times = [float(pts * frames.index.time_base) for pts, _ in frames]
+    assert times == pytest.approx([0, 1])
+    assert frames.report.derived_times == 60

@@ -1,0 +1,120 @@
+"""What the index says of a container, against ffprobe."""
+
+from __future__ import annotations
+
+import pickle
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from video_assets.video.index import NO_TIME, index_video
+from video_assets.video.orientation import Orientation
+from video_assets_tests.video.ffmpeg_oracle import needs_ffmpeg, presented_frames, probe
+from video_assets_tests.video.made_videos import MADE, made_video
+from video_assets_tests.video.make_video import make_video
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("name", MADE)
+def test_shape_and_times_agree_with_ffprobe(name: str, videos: Path) -> None:
+    path = made_video(name, videos)
+    index, said = index_video(path), probe(path)
+    assert index.codec == said["codec_name"]
+    assert index.container == said["format"]["format_name"]
+    assert index.pixel_format == said["pix_fmt"]
+    assert (index.width, index.height) == (said["width"], said["height"])
+    assert index.time_base == Fraction(said["time_base"])
+    frames = presented_frames(path)
+    assert index.frame_count == len(frames)
+    if not (index.pts == NO_TIME).any():
+        assert [int(t) * index.time_base for t in index.pts[index.presented]] == [time for time, _ in frames]
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("name", [n for n in MADE if "variable" not in n and "one_frame" not in n])
+def test_rate_and_duration_of_constant_rate_video(name: str, videos: Path) -> None:
+    path = made_video(name, videos)
+    index, said = index_video(path), probe(path)
+    assert index.average_rate == Fraction(30000, 1001) if "ntsc" in name else 30
+    assert index.average_rate == pytest.approx(float(Fraction(said["avg_frame_rate"])), rel=0.03)
+    assert index.duration_s == pytest.approx(index.frame_count / float(index.average_rate), abs=0.002)
+
+
+def test_variable_rate(videos: Path) -> None:
+    index = index_video(made_video("h264_variable.mkv", videos))
+    assert index.average_rate == Fraction(19, 4)
+    assert index.duration_s == pytest.approx(4.03, abs=0.01)
+
+
+def test_start_time_is_not_part_of_the_duration(videos: Path) -> None:
+    index = index_video(made_video("h264_late_start.mkv", videos))
+    assert index.start_s == 100
+    assert index.duration_s == pytest.approx(2, abs=0.001)
+    assert index.declared_duration_s == pytest.approx(2, abs=0.001)
+
+
+@needs_ffmpeg
+def test_frames_before_an_edit_list_are_not_presented(videos: Path) -> None:
+    index = index_video(made_video("h264_edit_list.mp4", videos))
+    assert index.discard.any()
+    assert index.frame_count == 45
+    assert index.pts[index.presented[0]] == 0
+
+
+@pytest.mark.parametrize("rotate", [0, 90, 180, 270])
+def test_a_turned_video_has_its_displayed_size(rotate: int, tmp_path: Path) -> None:
+    index = index_video(make_video(tmp_path / "v.mp4", frames=3, size=(96, 64), rotate=rotate))
+    assert index.rotation == rotate
+    assert (index.width, index.height) == ((64, 96) if rotate % 180 else (96, 64))
+
+
+def test_colours_and_pixel_shape_as_declared(tmp_path: Path) -> None:
+    def setup(stream: object) -> None:
+        context = stream.codec_context  # type: ignore[attr-defined]
+        context.colorspace, context.color_range = 9, 1
+        context.sample_aspect_ratio = Fraction(4, 3)
+
+    index = index_video(make_video(tmp_path / "v.mp4", frames=3, setup=setup, rotate=90))
+    assert (index.colorspace, index.color_range) == (9, 1)
+    assert index.sample_aspect_ratio == Fraction(3, 4)
+
+
+def test_key_frames_sizes_and_positions_describe_the_file(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "v.mp4", gop=12, bframes=2)
+    index, data = index_video(path), path.read_bytes()
+    assert np.flatnonzero(index.keyframe).tolist() == [0, 12, 24, 36, 48]
+    assert (index.entry == index.keyframe).all()
+    first = data[index.position[0] : index.position[0] + index.size_bytes[0]]
+    assert len(first) == index.size_bytes[0]
+    assert first[4] & 31 in (5, 6, 7)
+
+
+def test_only_frames_that_restart_the_decoder_are_entries(videos: Path) -> None:
+    index = index_video(made_video("h264_open_gop.mp4", videos))
+    assert np.count_nonzero(index.keyframe) > np.count_nonzero(index.entry) == 1
+
+
+def test_an_index_survives_a_process_boundary(tmp_path: Path) -> None:
+    index = index_video(make_video(tmp_path / "v.mp4", frames=3))
+    assert (pickle.loads(pickle.dumps(index)).pts == index.pts).all()
+
+
+@pytest.mark.parametrize(
+    ("orientation", "rotation", "mirrored"),
+    [
+        (Orientation(), 0, False),
+        (Orientation(True, True, False), 90, False),
+        (Orientation(False, True, True), 180, False),
+        (Orientation(True, False, True), 270, False),
+        (Orientation(False, True, False), 0, True),
+        (Orientation(False, False, True), 180, True),
+        (Orientation(True, False, False), 90, True),
+    ],
+)
+def test_rotation_is_clockwise_and_before_a_mirror(orientation: Orientation, rotation: int, mirrored: bool) -> None:
+    pixels = np.arange(6).reshape(2, 3)
+    turned = np.rot90(pixels, -rotation // 90)
+    assert (orientation.apply(pixels) == (turned[:, ::-1] if mirrored else turned)).all()
+    assert (orientation.rotation, orientation.mirrored) == (rotation, mirrored)
