@@ -15,6 +15,7 @@ import os
 import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from urllib.parse import quote_from_bytes
 
 from video_assets.storage.object_keys import printable_key
 from video_assets.storage.object_store import InvalidKey, ObjectInfo, StoreUnavailable, object_changed
@@ -45,6 +46,14 @@ def encode_key(key: str) -> bytes:
         return key.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as error:
         raise InvalidKey(f"key '{printable_key(key)}'", "is not valid Unicode") from error
+
+
+def file_uri(path: bytes) -> str:
+    """The `file://` URI of an absolute path (RFC 8089), pure ASCII, the same whatever the version of Python.
+
+    What may stand in a path as it is (RFC 3986) does: `…/date=2026-01-03/…` can be copied out of a URI.
+    """
+    return "file://" + quote_from_bytes(path, safe="/=:@+,~!$&'()*;")
 
 
 def decode_key(name: bytes) -> str:
@@ -116,6 +125,8 @@ class OneVersion:
             StoreUnavailable: the disk cannot be read.
         """
         pieces = []
+        # Never beyond the size known: a file that grows as fast as it is read would have no end.
+        length = min(length, self.size_bytes - start)
         with unavailable_on_os_error(self._item):
             while length > 0 and (piece := os.pread(self._descriptor, length, start)):
                 pieces.append(piece)

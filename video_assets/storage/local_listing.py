@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from video_assets.storage.local_files import decode_key, encode_key, object_info, unavailable
-from video_assets.storage.object_keys import is_hidden, printable_key, segment_fault
+from video_assets.storage.object_keys import MAX_SEGMENT_BYTES, is_hidden, printable_key, segment_fault
 from video_assets.storage.object_store import CommonPrefix, ObjectInfo, StoreUnavailable
 
 _GONE_ERRNOS = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
@@ -28,15 +28,12 @@ _Entry = tuple[bytes, "os.DirEntry[bytes]"]
 
 @dataclass(frozen=True, slots=True)
 class _Folder:
-    """A folder in the walk.
-
-    `key` is empty for the root and else ends with `/`; `lineage` holds the (device, inode) of the folder itself and
-    of its ancestors.
-    """
+    """A folder in the walk. `key` is empty for the root and else ends with `/`; `identity` is (device, inode)."""
 
     path: bytes
     key: bytes
-    lineage: frozenset[tuple[int, int]]
+    identity: tuple[int, int]
+    parent: _Folder | None
 
 
 def list_objects(root: bytes, prefix: str, start_after: str) -> Iterator[ObjectInfo]:
@@ -73,20 +70,21 @@ def list_level(root: bytes, prefix: str, start_after: str) -> Iterator[ObjectInf
 
 def _start_folder(root: bytes, prefix: str) -> _Folder | None:
     """The deepest folder that all keys with this prefix lie in; None where there cannot be any."""
-    folder = _enter(_Folder(b"", b"", frozenset()), root, b"")
+    folder = _enter(None, root, b"")
     parent = prefix.rpartition("/")[0] if "/" in prefix else None
     if parent is None:
         return folder
-    if segment_fault(parent):
+    names = encode_key(parent).split(b"/")
+    if segment_fault(parent) or max(map(len, names)) > MAX_SEGMENT_BYTES:
         return None
-    for name in encode_key(parent).split(b"/"):
+    for name in names:
         if folder is None:
             return None
         folder = _enter(folder, folder.path + b"/" + name, folder.key + name + b"/")
     return folder
 
 
-def _enter(parent: _Folder, path: bytes, key: bytes) -> _Folder | None:
+def _enter(parent: _Folder | None, path: bytes, key: bytes) -> _Folder | None:
     """The folder at `path`; None where it is no folder, is gone, or is its own ancestor."""
     try:
         status = os.stat(path)
@@ -94,10 +92,17 @@ def _enter(parent: _Folder, path: bytes, key: bytes) -> _Folder | None:
         if error.errno in _GONE_ERRNOS:
             return None
         raise _unreadable(path, error) from error
-    identity = (status.st_dev, status.st_ino)
-    if not stat.S_ISDIR(status.st_mode) or identity in parent.lineage:
-        return None
-    return _Folder(path, key, parent.lineage | {identity})
+    folder = _Folder(path, key, (status.st_dev, status.st_ino), parent)
+    return folder if stat.S_ISDIR(status.st_mode) and not _is_own_ancestor(folder) else None
+
+
+def _is_own_ancestor(folder: _Folder) -> bool:
+    ancestor = folder.parent
+    while ancestor:
+        if ancestor.identity == folder.identity:
+            return True
+        ancestor = ancestor.parent
+    return False
 
 
 def _sorted_entries(folder: _Folder, stem: bytes, after: bytes) -> Iterator[_Entry]:

@@ -21,7 +21,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import quote_from_bytes, unquote_to_bytes
+from urllib.parse import unquote_to_bytes
 
 from filelock import SoftFileLock, Timeout, UnixFileLock
 
@@ -31,6 +31,7 @@ from video_assets.storage.local_files import (
     OneVersion,
     decode_key,
     encode_key,
+    file_uri,
     object_info,
     unavailable,
     unavailable_on_os_error,
@@ -66,7 +67,7 @@ class LocalStore(ObjectStore):
 
     def __init__(self, root: Path, *, create: bool = False) -> None:
         self._root = os.fsencode(root)
-        self._uri = root.as_uri()
+        self._uri = file_uri(self._root)
         if create:
             with unavailable_on_os_error(self._uri):
                 os.makedirs(self._root, exist_ok=True)
@@ -80,7 +81,7 @@ class LocalStore(ObjectStore):
         return self._uri
 
     def uri_of(self, key: str) -> str:
-        return f"{self._uri}/{quote_from_bytes(encode_key(key))}"
+        return file_uri(self._root + b"/" + encode_key(key))
 
     def key_of(self, uri: str) -> str | None:
         base = f"{self._uri}/"
@@ -111,8 +112,7 @@ class LocalStore(ObjectStore):
         if start < 0 or (length is not None and length < 0):
             raise ValueError(f"a range cannot start at {start} with length {length}")
         with contextlib.closing(self._open_version(key, etag)) as file:
-            rest = max(0, file.size_bytes - start)
-            return file.read(start, rest if length is None else min(length, rest))
+            return file.read(start, file.size_bytes if length is None else length)
 
     def stream(self, key: str, *, etag: str | None = None, chunk_bytes: int = STREAM_CHUNK_BYTES) -> Iterator[bytes]:
         with contextlib.closing(self._open_version(key, etag)) as file:

@@ -104,14 +104,16 @@ def _create_locked(folder: bytes) -> tuple[bytes, int]:
 
 
 def remove_dead(root: bytes) -> int:
-    """Removes the temporaries of dead writers; returns how many. What is not named as one stays.
+    """Removes the temporaries of dead writers; returns how many.
+
+    What is not named as a temporary stays, and so does what belongs to another user.
 
     Raises:
-        OSError: the folder cannot be read, or a temporary cannot be removed.
+        OSError: the folder cannot be read.
     """
     try:
         with os.scandir(root + b"/" + HIDDEN_FOLDER.encode()) as entries:
-            paths = [entry.path for entry in entries if _NAME.fullmatch(entry.name)]
+            paths = [e.path for e in entries if _NAME.fullmatch(e.name) and e.is_file(follow_symlinks=False)]
     except FileNotFoundError:
         return 0
     return sum(map(_remove_if_dead, paths))
@@ -121,12 +123,12 @@ def _remove_if_dead(path: bytes) -> bool:
     try:
         # Opened for writing, as an exclusive flock needs over NFS.
         descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.unlink(path)
-    except (BlockingIOError, FileNotFoundError):
+    except (BlockingIOError, FileNotFoundError, PermissionError):
         return False
     finally:
         os.close(descriptor)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
+from video_assets.storage.local_files import file_uri
 from video_assets.storage.local_store import LocalStore
 from video_assets.storage.object_store import InvalidUri, ObjectStore
 
@@ -45,7 +46,7 @@ def split_uri(uri: str) -> tuple[str, str]:
         raise InvalidUri(_shown(uri), "names a folder, not a file", "Name one file, or open the folder as a store.")
     path = _file_path(uri)
     _refuse_disk_root(path.parent, uri)
-    return path.parent.as_uri(), os.fsencode(path.name).decode("utf-8", "surrogateescape")
+    return file_uri(os.fsencode(path.parent)), os.fsencode(path.name).decode("utf-8", "surrogateescape")
 
 
 def _scheme(uri: str) -> str:

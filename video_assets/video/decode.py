@@ -212,6 +212,7 @@ def _all_frames(container: InputContainer, stream: VideoStream, damage: _Damage)
             packet = next(packets, None)
         except av.FFmpegError as error:
             damage.reading = reason_of(error)
+        damage.incomplete += packet is not None and packet.is_corrupt
         try:
             yield from context.decode(packet)
         except av.FFmpegError as error:
@@ -268,6 +269,7 @@ class _Damage:
 
     def __init__(self) -> None:
         self.reading = ""
+        self.incomplete = 0
         self._lost = self._concealed = 0
         self._first = ""
         self._seen_s: float | None = None
@@ -295,6 +297,8 @@ class _Damage:
             said.append(f"{self._concealed} frames were decoded with errors")
         if said:
             said[-1] += f", first {self._first}"
+        if self.incomplete:
+            said.append(f"{self.incomplete} packets are incomplete")
         if self.reading:
             said.append(f"reading stopped early: {self.reading}")
         return DecodeError(label, "; ".join(said), "Fetch the file again, or repair it") if said else None

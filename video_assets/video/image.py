@@ -160,12 +160,12 @@ def _range(frame: VideoFrame) -> int:
 
 def _subsampling(frame: VideoFrame) -> str:
     """The JPEG keeps the chroma resolution of the source, at least 4:2:0."""
-    chroma = [part for part in frame.format.components if part.is_chroma]
-    if not chroma:
-        return "444" if frame.format.is_rgb else "420"
-    if chroma[0].width < frame.width:
-        return "420" if chroma[0].height < frame.height else "422"
-    return "444"
+    if frame.format.is_rgb:
+        return "444"
+    parts = frame.format.components
+    if len(parts) < 3 or parts[1].height < frame.height:
+        return "420"
+    return "422" if parts[1].width < frame.width else "444"
 
 
 def _jpeg(rgb: NDArray[np.uint8], quality: int, subsampling: str) -> bytes:

@@ -279,6 +279,9 @@ def _declared_duration_s(
     container: InputContainer, stream: VideoStream, span: _Span, time_base: Fraction, other_end_s: float
 ) -> float | None:
     """The stream's own declared duration, else the container's where this stream must fill it."""
+    if container.format.name == "avi" and stream.frames:
+        # FFmpeg shrinks an AVI's duration to the file it finds; the header's count is in frames of the time base.
+        return float(stream.frames * time_base)
     if stream.duration:
         return float(stream.duration * time_base)
     start_s = float(span.start * time_base)

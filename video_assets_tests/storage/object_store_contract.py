@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import pickle
+import re
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -69,7 +70,7 @@ _NAMES = st.text(alphabet="-./0a~é\ufffd\U0001f600", min_size=1, max_size=3).fi
 )
 _KEYS = st.lists(_NAMES, min_size=1, max_size=3).map("/".join)
 _TEXTS = st.text(alphabet="-./0a~é\ufffd\U0001f600", max_size=5)
-_FEW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+_FEW = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def _without_folder_conflicts(keys: set[str]) -> list[str]:
@@ -130,7 +131,7 @@ class ObjectStoreContract:
     def test_what_is_missing_is_not_found(self, store: ObjectStore) -> None:
         store.put("a/b", b"")
         for key in ("nothing", "a", "a/c", "a/b/c", "a" * 255):
-            with pytest.raises(ObjectNotFound, match="a|nothing"):
+            with pytest.raises(ObjectNotFound, match=re.escape(store.uri_of(key))):
                 store.head(key)
             with pytest.raises(ObjectNotFound):
                 store.get(key)
@@ -448,9 +449,9 @@ class ObjectStoreContract:
     def test_an_upload_left_or_aborted_publishes_nothing(self, store: ObjectStore) -> None:
         with store.multipart(KEY) as upload:
             upload.write_part(1, b"left")
-        with pytest.raises(RuntimeError, match="source"), store.multipart(KEY) as upload:
+        with contextlib.suppress(ConnectionError), store.multipart(KEY) as upload:
             upload.write_part(1, b"failed")
-            raise RuntimeError("source")
+            raise ConnectionError("the source went away")
         upload = store.multipart(KEY)
         upload.write_part(1, b"aborted")
         upload.abort()
@@ -476,7 +477,7 @@ class ObjectStoreContract:
     @pytest.mark.parametrize("writer", [store_processes.put_half, store_processes.upload_half])
     def test_a_killed_writer_leaves_the_old_object(self, store: ObjectStore, writer: object) -> None:
         old = store.put(KEY, b"old")
-        with running(writer, store.uri, KEY) as (pid, pipe):  # type: ignore[arg-type]
+        with running(writer, store.uri, KEY) as (pid, pipe):
             assert hear(pipe) == "half"
             assert store.head(KEY) == old
             assert _keys(store) == [KEY]
@@ -513,10 +514,10 @@ class ObjectStoreContract:
             pass
 
     def test_a_lock_excludes_threads_and_ends_with_its_block(self, store: ObjectStore) -> None:
-        with pytest.raises(RuntimeError, match="in the block"), store.lock("name", timeout_s=0):
+        with contextlib.suppress(ConnectionError), store.lock("name", timeout_s=0):
             with pytest.raises(LockTimeout), store.lock("name", timeout_s=0):
                 pytest.fail("two holders")
-            raise RuntimeError("in the block")
+            raise ConnectionError("the source went away")
         with store.lock("name", timeout_s=0):
             pass
         assert _keys(store) == []

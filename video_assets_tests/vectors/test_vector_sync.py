@@ -124,7 +124,7 @@ def test_a_date_that_is_none_is_refused(index: VectorIndex) -> None:
 
 
 @settings(
-    max_examples=5,
+    max_examples=4,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -185,23 +185,23 @@ def test_killed_at_any_moment_and_rerun_the_points_are_as_if_undisturbed(locatio
 
 
 def test_two_processes_write_partitions_of_one_collection_at_once(index: VectorIndex, location: str) -> None:
-    frames = range(150)
+    frames = range(100)
     with (
         _start_sync(location, "veh-7", frames, 1) as one,
         _start_sync(location, "veh-8", frames, 1) as other,
     ):
         answers = [process.communicate(timeout=60)[0].splitlines()[-1] for process in (one, other)]
-    assert answers == [str(SyncResult(upserted=150, unchanged=0, removed=0))] * 2
+    assert answers == [str(SyncResult(upserted=100, unchanged=0, removed=0))] * 2
     for vehicle in ("veh-7", "veh-8"):
         assert index.partition_points(COLLECTION, DATE, vehicle) == wanted_rows(vehicle, frames, 1)
-    assert index.count(COLLECTION) == 300
+    assert index.count(COLLECTION) == 200
 
 
 def test_searches_are_answered_while_a_writer_is_busy(index: VectorIndex, location: str) -> None:
     _sync(index, range(20), vehicle="veh-8")
     query = frame_point("veh-8", 4)
     waits_s = []
-    with _start_sync(location, "veh-7", range(400), 1) as writer:
+    with _start_sync(location, "veh-7", range(200), 1) as writer:
         assert writer.stdout is not None
         writer.stdout.readline()
         while writer.poll() is None:

@@ -73,11 +73,12 @@ def pixel_md5(frame: av.VideoFrame) -> str:
 def by_the_rule(frames: list[tuple[Fraction, str]], delta: Fraction) -> list[tuple[Fraction, str]]:
     """F1 word for word: for each k the first frame at or after k·Δ from the first frame; none twice."""
     chosen: list[int] = []
-    first, k = frames[0][0], 0
-    while True:
-        later = [n for n, (time, _) in enumerate(frames) if time - first >= k * delta]
-        if not later:
-            return [frames[n] for n in chosen]
-        if later[0] not in chosen:
-            chosen.append(later[0])
+    times = [time - frames[0][0] for time, _ in frames]
+    k = n = 0
+    while k * delta <= times[-1]:
+        while times[n] < k * delta:
+            n += 1
+        if n not in chosen[-1:]:
+            chosen.append(n)
         k += 1
+    return [frames[n] for n in chosen]
