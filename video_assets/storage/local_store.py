@@ -84,8 +84,10 @@ class LocalStore(ObjectStore):
         return file_uri(self._root + b"/" + encode_key(key))
 
     def key_of(self, uri: str) -> str | None:
-        base = f"{self._uri}/"
-        return decode_key(unquote_to_bytes(uri[len(base) :])) if uri.startswith(base) and uri != base else None
+        # Compared as bytes: other programs percent-encode more of a path than `file_uri` does.
+        path, base = unquote_to_bytes(uri.removeprefix("file://")), self._root + b"/"
+        is_below = uri.startswith("file://") and path.startswith(base) and path != base
+        return decode_key(path[len(base) :]) if is_below else None
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
         with self._one_root():

@@ -128,10 +128,10 @@ class ObjectStore(Protocol):
         """
 
     def uri_of(self, key: str) -> str:
-        """The full URI of a key. `file://` URIs percent-encode as RFC 8089 and `pathlib` do."""
+        """The full URI of a key, percent-encoded to pure ASCII; it loses nothing, whatever the key."""
 
     def key_of(self, uri: str) -> str | None:
-        """The key that `uri_of` made this URI of; None if it is of another store."""
+        """The key of a URI of this store, as `uri_of` or another program made it; None if it is of another."""
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
         """Objects whose keys begin with the string `prefix` and sort after `start_after`.

@@ -37,7 +37,7 @@ from video_assets.vectors.collection import (
     missing_error,
     plain_payload,
 )
-from video_assets.vectors.index_errors import IndexCorruptError, IndexUnwritableError, VectorIndexError
+from video_assets.vectors.index_errors import IndexCorruptError, IndexUnwritableError
 from video_assets.vectors.ranking import as_hit, best_hits
 from video_assets.vectors.shard_lock import busy_error, hold_collection
 from video_assets.vectors.vector_index import EVERYTHING, Hit, Point, PointFilter
@@ -231,13 +231,11 @@ class EmbeddedIndex:
 
     @contextmanager
     def _engine_errors(self, path: Path) -> Iterator[None]:
-        """Turn the engine's errors, plain `Exception`s and Rust panics, into typed ones."""
+        """Turn the engine's errors, bare `Exception`s and Rust panics, into typed ones."""
         try:
             yield
-        except VectorIndexError:
-            raise
         except BaseException as error:
-            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            if type(error) is not Exception and type(error).__name__ != "PanicException":
                 raise
             message = " ".join(str(error).split())
             if any(sign in message for sign in ("Permission denied", "Read-only file", "No space left")):

@@ -116,7 +116,7 @@ def _open_container(data: _Bytes, label: str) -> InputContainer:
         container = av.open(
             data,
             mode="r",
-            container_options={"format_whitelist": ",".join(FORMATS)},
+            container_options={"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "none"},
             metadata_errors="replace",
             buffer_size=_READ_BYTES,
             io_open=_refuse,

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -148,9 +149,12 @@ def test_a_strange_name_in_a_source_can_be_listed_read_and_shown(
     assert store.get("clean") == b"bytes"
 
 
-def test_uris_are_those_of_pathlib(store: LocalStore, root: Path) -> None:
-    for key in ("a b/ü%?#.mp4", "~x", "a:b;c=d&e@f", "[1]!$'()*+,"):
-        assert store.uri_of(key) == (root / key).as_uri()
+@pytest.mark.parametrize("key", ["a b/ü%?#.mp4", "~x", "a:b;c=d&e@f", "[1]!$'()*+,", "100%25", "a\\b"])
+def test_a_uri_is_readable_and_as_good_as_that_of_pathlib(store: LocalStore, root: Path, key: str) -> None:
+    for uri in (store.uri_of(key), (root / key).as_uri()):
+        assert store.key_of(uri) == key
+        assert Path(unquote(urlsplit(uri).path)) == root / key
+    assert store.uri_of("date=2026-01-03/a.mp4") == f"{store.uri}/date=2026-01-03/a.mp4"
 
 
 def test_bytes_sort_as_bytes(store: LocalStore, root: Path) -> None:

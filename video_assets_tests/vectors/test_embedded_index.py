@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from video_assets.vectors import embedded_index
@@ -22,7 +23,7 @@ from video_assets.vectors.index_errors import (
 )
 from video_assets.vectors.shard_lock import hold_collection
 from video_assets.vectors.vector_index import open_vector_index
-from video_assets_tests.vectors.fleet_points import COLLECTION, DIM, frame_id, frame_point, frame_vector
+from video_assets_tests.vectors.fleet_points import COLLECTION, DIM, contents, frame_id, frame_point, frame_vector
 
 
 @pytest.fixture
@@ -103,6 +104,20 @@ def test_a_kill_while_collections_are_made_leaves_whole_ones(tmp_path: Path) -> 
         index.ensure(name, DIM)
         assert index.upsert(name, [frame_point("veh-7", 1)]) == 1
         assert index.count(name) == 1
+
+
+def test_a_kill_before_the_flush_leaves_no_point_of_two_minds(tmp_path: Path) -> None:
+    """Without the engine's log the vectors were the new ones, the payloads the old."""
+    index = EmbeddedIndex(tmp_path)
+    index.ensure(COLLECTION, DIM)
+    index.upsert(COLLECTION, [frame_point("veh-7", frame) for frame in range(200)])
+    command = [sys.executable, "-m", "video_assets_tests.vectors.killed_flush_process", str(tmp_path)]
+    assert subprocess.run(command, check=False).returncode == -9
+    held = contents(str(tmp_path))
+    assert len(held) == 200
+    for vector, payload in held.values():
+        made_of = frame_vector("veh-7", payload["frame"], int(payload["row_hash"][1:]))
+        assert np.dot(vector, made_of) / np.linalg.norm(made_of) == pytest.approx(1, abs=1e-5)
 
 
 def test_threads_share_one_index(directory: Path) -> None:

@@ -1,0 +1,143 @@
+"""The command line: what it prints, for people and for scripts, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner, Result
+
+from video_assets.cli import app
+from video_assets_tests.video.make_video import make_video
+
+COLUMNS = (
+    "frame_idx, pts, time_base_num, time_base_den, pts_s, width, height, status, error_stage, error_msg, image_url"
+).split(", ")
+
+
+@pytest.fixture(autouse=True)
+def _settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VIDEO_ASSETS_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("VIDEO_ASSETS_INDEX", str(tmp_path / "index"))
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    return make_video(tmp_path / "a video.mp4", frames=75, bframes=2)
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+@pytest.mark.parametrize("sampling", [["--fps", "2"], ["--every", "0.5"], ["--every", "1/2"]])
+def test_extract_writes_images_and_their_table(video: Path, sampling: list[str]) -> None:
+    result = call("frames", "extract", video.name, *sampling, "--out", "out", "--json")
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    table = pq.read_table("out/frames.parquet")
+    assert set(COLUMNS) <= set(table.column_names)
+    assert told["frames"] == table.num_rows == 5
+    rows = table.to_pylist()
+    assert [row["frame_idx"] for row in rows] == [0, 1, 2, 3, 4]
+    assert [row["pts_s"] for row in rows] == pytest.approx([0, 0.5, 1, 1.5, 2], abs=1e-9)
+    images = [Path(row["image_url"].removeprefix("file://")) for row in rows]
+    assert all(image.read_bytes()[:2] == b"\xff\xd8" for image in images)
+    assert {row["status"] for row in rows} == {"ok"}
+
+
+def test_extract_to_a_shard_by_uri(video: Path) -> None:
+    result = call("frames", "extract", video.as_uri(), "--keyframes", "--shard", "--format", "png", "--out", "out")
+    assert result.exit_code == 0, result.output
+    with tarfile.open("out/frames.tar") as tar:
+        names = tar.getnames()
+    assert len(names) == pq.read_table("out/frames.parquet").num_rows
+    assert all(name.endswith(".png") for name in names)
+
+
+def test_a_second_extraction_leaves_no_frame_of_the_first(video: Path) -> None:
+    call("frames", "extract", video.name, "--fps", "10", "--out", "out")
+    Path("out/notes.txt").write_text("mine")
+    call("frames", "extract", video.name, "--fps", "1", "--out", "out")
+    images = {path.name for path in Path("out").glob("*.jpg")}
+    assert images == {Path(u).name for u in pq.read_table("out/frames.parquet")["image_url"].to_pylist()}
+    assert Path("out/notes.txt").exists()
+
+
+def test_what_is_no_video_is_a_failed_row_and_exit_1(tmp_path: Path) -> None:
+    (tmp_path / "x.mp4").write_text("no video")
+    result = call("frames", "extract", "x.mp4", "--fps", "1", "--out", "out")
+    assert result.exit_code == 1
+    assert "x.mp4" in result.output
+    (row,) = pq.read_table("out/frames.parquet").to_pylist()
+    assert (row["status"], row["error_stage"]) == ("failed", "probe")
+
+
+def test_a_missing_file_and_a_bucket_say_what_to_do() -> None:
+    missing = call("frames", "extract", "nothing.mp4", "--fps", "1", "--out", "out")
+    assert missing.exit_code == 1
+    assert "nothing.mp4" in missing.output
+    bucket = call("frames", "extract", "s3://fleet/a.mp4", "--fps", "1", "--out", "out")
+    assert bucket.exit_code == 1
+    assert "file://" in bucket.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["frames", "extract", "x.mp4", "--out", "out"],
+        ["frames", "extract", "x.mp4", "--out", "out", "--fps", "1", "--keyframes"],
+        ["frames", "extract", "x.mp4", "--out", "out", "--fps", "0"],
+        ["frames", "extract", "x.mp4", "--out", "out", "--fps", "nan"],
+        ["frames", "extract", "x.mp4", "--out", "out", "--every", "-1"],
+        ["frames", "extract", "x.mp4", "--out", "out", "--fps", "1", "--format", "gif"],
+        ["search"],
+        ["search", "rabbit", "--image", "x.jpg"],
+        ["search", "rabbit", "--limit", "0"],
+    ],
+)
+def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
+    result = call(*arguments)
+    assert result.exit_code == 2, result.output
+    assert not isinstance(result.exception, (ValueError, TypeError))
+
+
+def test_search_before_anything_is_indexed_says_so() -> None:
+    result = call("search", "rabbit")
+    assert result.exit_code == 1
+    assert "Error:" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_picture_that_is_none_says_so(tmp_path: Path) -> None:
+    (tmp_path / "x.jpg").write_text("no picture")
+    for image in ("x.jpg", "nothing.jpg", "."):
+        result = call("search", "--image", image)
+        assert result.exit_code == 1, result.output
+        assert "Traceback" not in result.output
+
+
+def test_doctor_says_what_is_missing_and_how_to_mend_it() -> None:
+    result = call("doctor", "--json")
+    found = {finding["component"]: finding for finding in json.loads(result.stdout)}
+    assert result.exit_code == 1
+    assert found["source"]["verdict"] == "failed"
+    assert "VIDEO_ASSETS_SOURCE" in found["source"]["text"]
+    assert found["source"]["remedy"]
+    assert found["store"]["verdict"] == found["index"]["verdict"] == "ok"
+
+
+def test_status_of_nothing_is_a_table_of_zeros() -> None:
+    stages = json.loads(call("status", "--json").stdout)["stages"]
+    assert [stage["partitions"] for stage in stages] == [0] * 5
+
+
+def test_a_wrong_setting_is_one_line_of_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIDEO_ASSETS_WORKERS", "many")
+    result = call("status")
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: VIDEO_ASSETS_WORKERS: ")
