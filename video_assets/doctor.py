@@ -13,7 +13,7 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from video_assets.errors import VideoAssetsError
-from video_assets.settings import Settings, variable
+from video_assets.settings import Settings, environment, variable
 
 SAMPLE = 200
 """How many objects of the source are looked at."""
@@ -54,9 +54,7 @@ def _safely(component: str, check: Callable[[Settings], Finding], settings: Sett
     except VideoAssetsError as error:
         return Finding(component, "failed", f"{error.item}: {error.cause}", error.remedy)
     except Exception as error:
-        return Finding(
-            component, "failed", f"{type(error).__name__}: {error}", "This is a fault of video_assets."
-        )
+        return Finding(component, "failed", f"{type(error).__name__}: {error}", "This is a fault of video_assets.")
 
 
 def _packages(settings: Settings) -> Finding:
@@ -68,23 +66,17 @@ def _packages(settings: Settings) -> Finding:
             return Finding("packages", "failed", f"{name} is not installed", "Run: pip install video-assets")
     if len(set(found.values())) > 1:
         text = ", ".join(f"{name} {number}" for name, number in found.items())
-        return Finding(
-            "packages", "failed", f"{text} do not belong together", "Run: pip install -U video-assets"
-        )
-    return Finding(
-        "packages", "ok", f"dagster {found['dagster']}, av {version('av')}, pyarrow {version('pyarrow')}"
-    )
+        return Finding("packages", "failed", f"{text} do not belong together", "Run: pip install -U video-assets")
+    return Finding("packages", "ok", f"dagster {found['dagster']}, av {version('av')}, pyarrow {version('pyarrow')}")
 
 
 def _dagster_home(settings: Settings) -> Finding:
-    home = os.environ.get("DAGSTER_HOME")
+    home = environment().get("DAGSTER_HOME")
     if not home:
         remedy = "Set DAGSTER_HOME to a folder with a copy of dagster.yaml; `dagster dev` forgets its history without."
         return Finding("dagster home", "warning", "DAGSTER_HOME is not set", remedy)
     if not Path(home).is_dir():
-        return Finding(
-            "dagster home", "failed", f"{home} is no folder", "Make it, and copy dagster.yaml into it."
-        )
+        return Finding("dagster home", "failed", f"{home} is no folder", "Make it, and copy dagster.yaml into it.")
     if not (Path(home) / "dagster.yaml").is_file():
         remedy = "Copy dagster.yaml into it: without it, cancelled runs keep their slots and telemetry is on."
         return Finding("dagster home", "warning", f"{home} has no dagster.yaml", remedy)
@@ -103,13 +95,9 @@ def _source(settings: Settings) -> Finding:
     if listing.misfits:
         first = listing.misfits[0]
         remedy = f"See the asset `unmatched`, or set {variable('path_template')}."
-        return Finding(
-            "source", "warning", f"{text}; {len(listing.misfits)} unmatched: {first.reason}", remedy
-        )
+        return Finding("source", "warning", f"{text}; {len(listing.misfits)} unmatched: {first.reason}", remedy)
     if not uploads:
-        return Finding(
-            "source", "warning", text, f"Look at {variable('source')} and {variable('video_extensions')}."
-        )
+        return Finding("source", "warning", text, f"Look at {variable('source')} and {variable('video_extensions')}.")
     return Finding("source", "ok", text)
 
 
@@ -121,9 +109,7 @@ def _store(settings: Settings) -> Finding:
     store.put(key, b"doctor")
     try:
         if store.get(key) != b"doctor":
-            return Finding(
-                "store", "failed", f"{store.uri} does not give back what was put", "Look at its disk."
-            )
+            return Finding("store", "failed", f"{store.uri} does not give back what was put", "Look at its disk.")
     finally:
         store.delete(key)
     text = f"{store.uri} can be written and read"

@@ -129,9 +129,7 @@ class SourceIdentity:
         if parts.scheme == "oss" and path.partition("/")[2]:
             bucket, _, key = path.partition("/")
             return cls("oss", bucket, key)
-        raise InvalidId(
-            f"video_path {video_path!r}", "is not file:///…, s3://bucket/key or oss://endpoint/bucket/key"
-        )
+        raise InvalidId(f"video_path {video_path!r}", "is not file:///…, s3://bucket/key or oss://endpoint/bucket/key")
 
 
 def content_id(*parts: str | Mapping[str, str]) -> str:

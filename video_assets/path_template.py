@@ -85,9 +85,7 @@ class PathTemplate:
             raise self._error("has no field {vehicle}", "Every key must say its vehicle.")
         for (_, left, _), (literal, right, _) in zip(self._tokens, self._tokens[1:], strict=False):
             if not literal and {left, right} <= {"vehicle", "camera", "any", "rest"}:
-                raise self._error(
-                    f"has nothing between {{{left}}} and {{{right}}}", "Put a separator between."
-                )
+                raise self._error(f"has nothing between {{{left}}} and {{{right}}}", "Put a separator between.")
         re.compile(self._pattern(lazy=False))
 
     def match(self, key: str, last_modified: datetime) -> KeyFields:
@@ -108,9 +106,7 @@ class PathTemplate:
             raise Unmatched(key, f"{error.item} {error.cause}", error.remedy) from None
         day, start = self._when(key, groups)
         local = (start or last_modified).astimezone(self.fleet_zone)
-        return KeyFields(
-            Partition(day if day and not start else local.date().isoformat(), vehicle), camera, start
-        )
+        return KeyFields(Partition(day if day and not start else local.date().isoformat(), vehicle), camera, start)
 
     def format(self, vehicle: str, camera: str, start: datetime, ext: str = ".mp4") -> str:
         """The key that a video of this vehicle, camera and start time (aware) has under the template.
@@ -225,9 +221,7 @@ class PathTemplate:
         if name == "ext":
             return "(?i:" + "|".join(re.escape(ext) for ext in self.extensions) + ")"
         if name in ("date", "start"):
-            return re.sub(
-                r"%(.)|(.)", lambda m: _DIRECTIVES[m[1]] if m[1] else re.escape(m[2]), spec, flags=re.S
-            )
+            return re.sub(r"%(.)|(.)", lambda m: _DIRECTIVES[m[1]] if m[1] else re.escape(m[2]), spec, flags=re.S)
         some = ".+" if name == "rest" else "[^/]+"
         return some + "?" if lazy else some
 

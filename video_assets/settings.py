@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Iterable
 from datetime import date as Date
 from fractions import Fraction
 from pathlib import Path
@@ -35,9 +36,7 @@ class Settings(BaseSettings):
 
     source: str | None = Field(None, description="Where the uploads are: a directory or URI (file://…).")
     store: str = Field("data/store", description="Where tables, records and blobs go: a directory or URI.")
-    index: str = Field(
-        "data/index", description="The vector index: a directory (embedded) or a Qdrant server's URL."
-    )
+    index: str = Field("data/index", description="The vector index: a directory (embedded) or a Qdrant server's URL.")
     qdrant_api_key: SecretStr | None = Field(None, description="API key of the Qdrant server.")
 
     path_template: str = Field(
@@ -45,17 +44,13 @@ class Settings(BaseSettings):
         description="How a key of the source says vehicle, date, camera and start time.",
     )
     timezone: str = Field("UTC", description="The fleet's zone (IANA name): a partition is this zone's day.")
-    path_timezone: str | None = Field(
-        None, description="The zone of times in keys; the fleet's zone if unset."
-    )
+    path_timezone: str | None = Field(None, description="The zone of times in keys; the fleet's zone if unset.")
     video_extensions: Annotated[tuple[str, ...], NoDecode] = Field(
         (".mp4", ".mov", ".mkv", ".avi"),
         validation_alias=AliasChoices("VIDEO_EXTENSIONS", "video_extensions"),
         description="VIDEO_EXTENSIONS: what counts as video, comma-separated, compared in lower case.",
     )
-    settle_s: float = Field(
-        60, ge=0, description="Objects younger than this many seconds wait for the next run."
-    )
+    settle_s: float = Field(60, ge=0, description="Objects younger than this many seconds wait for the next run.")
     start_date: Date = Field(Date(2026, 1, 1), description="The first day that has partitions in Dagster.")
 
     clips_mode: Literal["copy", "reference"] = Field(
@@ -79,13 +74,9 @@ class Settings(BaseSettings):
     )
     model_cache: Path | None = Field(None, description="Where downloaded models are kept or already lie.")
 
-    workers: int = Field(
-        default_factory=lambda: os.cpu_count() or 1, ge=1, description="Worker processes of a run."
-    )
+    workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, description="Worker processes of a run.")
     item_timeout_s: float = Field(600, gt=0, description="An item that takes longer fails, by itself.")
-    max_attempts: int = Field(
-        3, ge=1, description="A failed item is tried in this many runs, then left failed."
-    )
+    max_attempts: int = Field(3, ge=1, description="A failed item is tried in this many runs, then left failed.")
     failure_limit: float = Field(
         0.2, ge=0, le=1, description="A partition with a larger share of failed rows fails its asset check."
     )
@@ -93,11 +84,7 @@ class Settings(BaseSettings):
     @field_validator("video_extensions", "embed_models", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
-        return (
-            tuple(part.strip() for part in value.split(",") if part.strip())
-            if isinstance(value, str)
-            else value
-        )
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @field_validator("video_extensions")
     @classmethod
@@ -120,9 +107,7 @@ class Settings(BaseSettings):
             try:
                 ZoneInfo(value)
             except (KeyError, OSError, ValueError) as error:
-                raise ValueError(
-                    f"{value!r} is no time zone; write an IANA name such as Asia/Shanghai"
-                ) from error
+                raise ValueError(f"{value!r} is no time zone; write an IANA name such as Asia/Shanghai") from error
         return value
 
     @field_validator("frames_sampling")
@@ -177,13 +162,18 @@ def variable(field: str) -> str:
     return _PLAIN_NAMES.get(field, PREFIX + field.upper())
 
 
+def environment() -> dict[str, str | None]:
+    """The environment on top of `.env` in the working directory, as Dagster sees it too."""
+    return {**dotenv_values(".env"), **os.environ}
+
+
 def load_settings() -> Settings:
     """Reads the environment and `.env`.
 
     Raises:
         SettingsError: one, naming every variable that is wrong or unknown, and what it should be.
     """
-    _refuse_unknown({**dotenv_values(".env"), **os.environ})
+    _refuse_unknown(environment())
     try:
         return Settings()
     except TemplateError as error:
@@ -200,13 +190,11 @@ def _cause(fault: Any) -> str:
     return str(fault["msg"]).removeprefix("Value error, ")
 
 
-def _refuse_unknown(environment: dict[str, Any]) -> None:
+def _refuse_unknown(names: Iterable[str]) -> None:
     """A misspelt setting would be ignored in silence."""
     known = {variable(field) for field in Settings.model_fields}
-    for name in sorted(environment):
+    for name in sorted(names):
         if name.startswith(PREFIX) and name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            remedy = (
-                f"Did you mean {near[0]}?" if near else "Remove it; `video-assets doctor` lists the settings."
-            )
+            remedy = f"Did you mean {near[0]}?" if near else "Remove it; `video-assets doctor` lists the settings."
             raise SettingsError(name, "is no setting of video_assets", remedy)

@@ -41,9 +41,7 @@ class Table:
     @cached_property
     def schema(self) -> pa.Schema:
         """The Arrow schema; descriptions are field metadata."""
-        return pa.schema(
-            [pa.field(c.name, c.type, metadata={"description": c.description}) for c in self.columns]
-        )
+        return pa.schema([pa.field(c.name, c.type, metadata={"description": c.description}) for c in self.columns])
 
     @cached_property
     def stable_columns(self) -> list[str]:
@@ -84,11 +82,7 @@ VIDEO_MANIFEST = Table(
             "source": (pa.string(), "How the row was found: listing."),
         }
     )
-    + (
-        Column(
-            "source_deleted_at", UTC_TIME, "When the source object was first seen gone; null if there.", True
-        ),
-    )
+    + (Column("source_deleted_at", UTC_TIME, "When the source object was first seen gone; null if there.", True),)
     + STATUS,
 )
 

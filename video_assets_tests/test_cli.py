@@ -13,9 +13,19 @@ from typer.testing import CliRunner, Result
 from video_assets.cli import app
 from video_assets_tests.video.make_video import make_video
 
-COLUMNS = (
-    "frame_idx, pts, time_base_num, time_base_den, pts_s, width, height, status, error_stage, error_msg, image_url"
-).split(", ")
+COLUMNS = [
+    "frame_idx",
+    "pts",
+    "time_base_num",
+    "time_base_den",
+    "pts_s",
+    "width",
+    "height",
+    "status",
+    "error_stage",
+    "error_msg",
+    "image_url",
+]
 
 
 @pytest.fixture(autouse=True)

@@ -67,9 +67,8 @@ def test_only_the_dagster_layer_imports_dagster(path: Path) -> None:
 
 
 def test_only_settings_reads_the_environment() -> None:
-    # The doctor looks at DAGSTER_HOME, which is Dagster's; the command line sets what the demo's processes inherit;
-    # workers are started with their parent's environment.
-    allowed = {"settings.py", "doctor.py", "cli.py", "work/worker.py", "work/worker_main.py"}
+    # The command line sets what the demo's processes inherit; workers are started with their parent's environment.
+    allowed = {"settings.py", "cli.py", "work/worker.py", "work/worker_main.py"}
     readers = {
         str(path.relative_to(PACKAGE))
         for path in MODULES

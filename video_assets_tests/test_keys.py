@@ -55,9 +55,7 @@ def test_what_is_no_date_is_refused(date: str) -> None:
         Partition(date)
 
 
-@pytest.mark.parametrize(
-    "path", ["date=2026-01-03/vehicle=a/b", "vehicle=a/date=2026-01-03", "date=2026-01-03/", "x"]
-)
+@pytest.mark.parametrize("path", ["date=2026-01-03/vehicle=a/b", "vehicle=a/date=2026-01-03", "date=2026-01-03/", "x"])
 def test_what_is_no_partition_path_is_refused(path: str) -> None:
     with pytest.raises(InvalidId):
         Partition.from_path(path)

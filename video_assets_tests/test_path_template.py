@@ -25,9 +25,7 @@ TEMPLATES = [
 ZONES = ["UTC", "Asia/Shanghai", "America/New_York", "Asia/Kolkata"]
 EXTENSIONS = (".mp4", ".mov")
 UPLOADED = datetime(2026, 3, 4, 20, 0, tzinfo=UTC)
-times = st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1)).map(
-    lambda t: t.replace(microsecond=0, tzinfo=UTC)
-)
+times = st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1)).map(lambda t: t.replace(microsecond=0, tzinfo=UTC))
 
 
 def template(text: str = DEFAULT, path_zone: str = "UTC", fleet_zone: str = "UTC") -> PathTemplate:
@@ -35,14 +33,10 @@ def template(text: str = DEFAULT, path_zone: str = "UTC", fleet_zone: str = "UTC
 
 
 @given(st.sampled_from(TEMPLATES), st.sampled_from(ZONES), st.sampled_from(ZONES), ids, ids, times)
-def test_key_round_trip(
-    text: str, path_zone: str, fleet_zone: str, vehicle: str, camera: str, start: datetime
-) -> None:
+def test_key_round_trip(text: str, path_zone: str, fleet_zone: str, vehicle: str, camera: str, start: datetime) -> None:
     parsed = template(text, path_zone, fleet_zone)
     local = start.astimezone(ZoneInfo(path_zone))
-    assume(
-        local.replace(fold=0).utcoffset() == local.replace(fold=1).utcoffset()
-    )  # not the hour that comes twice
+    assume(local.replace(fold=0).utcoffset() == local.replace(fold=1).utcoffset())  # not the hour that comes twice
     try:
         key = parsed.format(vehicle, camera, start)
     except Unmatched as error:
@@ -87,9 +81,7 @@ def test_without_a_date_the_day_is_that_of_the_upload_in_the_fleets_zone() -> No
 
 
 def test_a_date_without_a_time_is_the_partition_as_it_stands() -> None:
-    fields = template("{vehicle}/{date:%Y%m%d}/{any}{ext}", "UTC", "Asia/Shanghai").match(
-        "v/20260103/x.MP4", UPLOADED
-    )
+    fields = template("{vehicle}/{date:%Y%m%d}/{any}{ext}", "UTC", "Asia/Shanghai").match("v/20260103/x.MP4", UPLOADED)
     assert fields.partition.date == "2026-01-03"
 
 

@@ -53,10 +53,10 @@ def report_uploads(instance: dg.DagsterInstance, scans: dict[Partition, Partitio
     """Records what was seen of `raw_uploads`, where it differs from what was seen last. Returns how many did."""
     key = dg.AssetKey("raw_uploads")
     event = dg.DagsterEventType.ASSET_MATERIALIZATION
-    seen = instance.event_log_storage.get_latest_tags_by_partition(key, event, [DATA_VERSION_TAG], [p.key for p in scans])
-    changed = [
-        p for p, scan in scans.items() if seen.get(p.key, {}).get(DATA_VERSION_TAG) != scan.fingerprint
-    ]
+    seen = instance.event_log_storage.get_latest_tags_by_partition(
+        key, event, [DATA_VERSION_TAG], [p.key for p in scans]
+    )
+    changed = [p for p, scan in scans.items() if seen.get(p.key, {}).get(DATA_VERSION_TAG) != scan.fingerprint]
     for partition in changed:
         scan = scans[partition]
         instance.report_runless_asset_event(
@@ -70,9 +70,7 @@ def report_uploads(instance: dg.DagsterInstance, scans: dict[Partition, Partitio
     return len(changed)
 
 
-def _run(
-    defs: dg.Definitions, instance: dg.DagsterInstance, assets: Sequence[str], partition_key: str | None
-) -> Ran:
+def _run(defs: dg.Definitions, instance: dg.DagsterInstance, assets: Sequence[str], partition_key: str | None) -> Ran:
     result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
         instance=instance,
         partition_key=partition_key,
@@ -81,7 +79,5 @@ def _run(
         raise_on_error=False,
     )
     failures = [event.step_failure_data for event in result.all_events if event.is_step_failure]
-    errors = tuple(
-        str(f.error.cause.message if f.error and f.error.cause else f.error).strip() for f in failures
-    )
+    errors = tuple(str(f.error.cause.message if f.error and f.error.cause else f.error).strip() for f in failures)
     return Ran(f"{'+'.join(assets)} {partition_key or ''}".strip(), result.success, errors)

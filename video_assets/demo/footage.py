@@ -52,9 +52,7 @@ def videos_in(folder: Path, extensions: tuple[str, ...]) -> list[Path]:
     """One's own footage, in order of name."""
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in extensions and path.is_file())
     if not found:
-        raise FootageMissing(
-            str(folder), f"holds no file ending in {', '.join(extensions)}", "Give another --videos."
-        )
+        raise FootageMissing(str(folder), f"holds no file ending in {', '.join(extensions)}", "Give another --videos.")
     return found
 
 

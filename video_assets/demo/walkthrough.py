@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 import time
 from itertools import islice
 from pathlib import Path
@@ -15,6 +16,7 @@ from video_assets.demo.home import DemoHome
 from video_assets.search.query import search_text
 from video_assets.settings import Settings, load_settings
 from video_assets.stages.frames import draw_contact_sheet
+from video_assets.stages.manifest import open_listing
 from video_assets.stages.status import chain_status
 from video_assets.storage.registry import open_store
 from video_assets.table_store.parquet import ParquetTables
@@ -40,6 +42,7 @@ def run_demo(home: DemoHome, videos: Path | None) -> int:
     console.print(f"\nObjects written: {written}. Seconds: {time.monotonic() - begun:.1f}\n")
     tables = ParquetTables(open_store(settings.store))
     _print_stages(console, tables)
+    _print_passed_over(console, settings)
     if videos is None:
         _print_search(console, settings)
     _draw(home, tables)
@@ -69,21 +72,27 @@ def _print_stages(console: Console, tables: ParquetTables) -> None:
     stages, failures = chain_status(tables)
     table = Table("stage", "partitions", "ok", "failed", "filtered", box=None, header_style="bold")
     for stage in stages:
-        table.add_row(
-            *(str(v) for v in (stage.stage, stage.partitions, stage.ok, stage.failed, stage.filtered))
-        )
+        table.add_row(*(str(v) for v in (stage.stage, stage.partitions, stage.ok, stage.failed, stage.filtered)))
     console.print(table)
     for failure in failures:
         console.print(f"[yellow]failed[/yellow] {failure.stage} {failure.partition}: {failure.error_msg}")
+
+
+def _print_passed_over(console: Console, settings: Settings) -> None:
+    listing = open_listing(settings)
+    for _ in listing.everything():
+        pass
+    for reason, count in sorted(listing.skipped.items()):
+        console.print(f"[yellow]passed over[/yellow] {count} upload: {reason}")
+    for misfit in listing.misfits:
+        console.print(f"[yellow]unmatched[/yellow] {listing.store.uri_of(misfit.info.key)}: {misfit.reason}")
 
 
 def _print_search(console: Console, settings: Settings) -> None:
     console.print(f"\nvideo-assets search {QUERY}")
     for frame in search_text(settings, QUERY, where=PointFilter(), limit=3):
         labels = ", ".join(frame.labels[:2])
-        console.print(
-            f"  {frame.score:.3f}  {frame.vehicle} {frame.camera} {frame.captured_at:%F %T}  {labels}"
-        )
+        console.print(f"  {frame.score:.3f}  {frame.vehicle} {frame.camera} {frame.captured_at:%F %T}  {labels}")
 
 
 def _draw(home: DemoHome, tables: ParquetTables) -> None:
@@ -94,9 +103,9 @@ def _draw(home: DemoHome, tables: ParquetTables) -> None:
 
 
 def _print_where_to_look(console: Console, home: DemoHome) -> None:
-    folder = shlex.quote(str(home.root))
+    folder, commands = shlex.quote(str(home.root)), Path(sys.executable).parent
+    dagster, video_assets = (shlex.quote(str(commands / name)) for name in ("dagster", "video-assets"))
     console.print(f"\nContact sheet: {home.contact_sheet}")
-    console.print(
-        f"The UI, on this data with its history:\n  cd {folder} && DAGSTER_HOME=$PWD dagster dev -w workspace.yaml"
-    )
-    console.print(f"More searches:\n  cd {folder} && video-assets search minivan")
+    console.print("The UI on http://127.0.0.1:3000, on this data with its history:")
+    console.print(f"  cd {folder} && DAGSTER_HOME=$PWD {dagster} dev -w workspace.yaml")
+    console.print(f"More:\n  cd {folder} && {video_assets} search minivan\n  cd {folder} && {video_assets} doctor")

@@ -108,9 +108,7 @@ def _found(hit: Hit) -> FoundFrame:
         vehicle=payload["vehicle"],
         date=payload["date"],
         camera=payload.get("camera"),
-        captured_at=None
-        if captured is None
-        else datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=captured),
+        captured_at=None if captured is None else datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=captured),
         pts_s=payload["pts_s"],
         frame_idx=payload["frame_idx"],
         labels=tuple(payload.get("labels", ())),

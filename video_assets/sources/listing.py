@@ -99,9 +99,7 @@ class PartitionScan:
         """Takes one more upload; to be called in the order of keys."""
         self.videos += 1
         self.size_bytes += info.size_bytes
-        self._digest.update(
-            f"{info.key}\0{info.size_bytes}\0{info.etag}\n".encode("utf-8", "surrogateescape")
-        )
+        self._digest.update(f"{info.key}\0{info.size_bytes}\0{info.etag}\n".encode("utf-8", "surrogateescape"))
 
     @property
     def fingerprint(self) -> str:

@@ -46,9 +46,7 @@ def build_clips(
     partition: Partition, manifest: pa.Table, *, tables: ParquetTables, settings: Settings, report: Report
 ) -> Fold:
     """One clip for each row of the manifest."""
-    items = [
-        _item(row, partition, tables.store, settings) for row in manifest.to_pylist() if row["status"] == OK
-    ]
+    items = [_item(row, partition, tables.store, settings) for row in manifest.to_pylist() if row["status"] == OK]
     return run_stage(CLIPS, partition, items, make_clip, tables=tables, settings=settings, report=report)
 
 
@@ -85,9 +83,7 @@ def make_clip(task: ClipTask) -> Outcome:
         with store.open(stored_key, etag=etag) as media:
             index = index_video(media, label=task.video_path)
     except MediaError as error:
-        return Outcome(
-            CLIPS.rows([failed_row(row, error.stage, str(error))]), failed=True, retryable=error.retryable
-        )
+        return Outcome(CLIPS.rows([failed_row(row, error.stage, str(error))]), failed=True, retryable=error.retryable)
     return Outcome(CLIPS.rows([{**row, **_probed(index), "status": OK}]), size_bytes=task.size_bytes)
 
 

@@ -22,7 +22,5 @@ def failed_share(table: Table, rows: pa.Table) -> tuple[int, int]:
     """How many items have a failed row, and how many items there are."""
     names = [ITEM_COLUMN[table.name], *(["model"] if "model" in rows.column_names else [])]
     items = list(zip(*(rows[name].to_pylist() for name in names), strict=True))
-    failed = {
-        item for item, status in zip(items, rows["status"].to_pylist(), strict=True) if status == FAILED
-    }
+    failed = {item for item, status in zip(items, rows["status"].to_pylist(), strict=True) if status == FAILED}
     return len(failed), len(set(items))

@@ -71,9 +71,7 @@ def build_embeddings(
         for model in settings.embed_models
         for _, rows in groupby(good, key=lambda row: (row["video_path"], row["clip_id"]))
     ]
-    return run_stage(
-        EMBEDDINGS, partition, items, embed_clip, tables=tables, settings=settings, report=report
-    )
+    return run_stage(EMBEDDINGS, partition, items, embed_clip, tables=tables, settings=settings, report=report)
 
 
 def _item(model: str, frames: list[dict[str, Any]], records: ItemRecords, settings: Settings) -> Item:

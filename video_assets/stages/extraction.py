@@ -84,7 +84,11 @@ def write_frames(
 
 
 def _shard(
-    frames: Iterable[ExtractedFrame], rows: list[dict[str, Any]], uri: str, name: Callable[[int], str], image_format: str
+    frames: Iterable[ExtractedFrame],
+    rows: list[dict[str, Any]],
+    uri: str,
+    name: Callable[[int], str],
+    image_format: str,
 ) -> Iterator[bytes]:
     from video_assets.video.shard import ShardWriter
 

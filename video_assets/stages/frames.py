@@ -23,6 +23,7 @@ from video_assets.video.errors import DecodeError, MediaError
 CODE_VERSION = "1"
 """Raised when the same clip and parameters would give other frames, images or rows."""
 
+
 @dataclass(frozen=True, slots=True)
 class FramesTask:
     """One clip, how it is sampled and written, and where its images go."""
@@ -45,9 +46,7 @@ def build_frames(
     partition: Partition, clips: pa.Table, *, tables: ParquetTables, settings: Settings, report: Report
 ) -> Fold:
     """One item for each ok clip."""
-    items = [
-        _item(row, partition, tables.store.uri, settings) for row in clips.to_pylist() if row["status"] == OK
-    ]
+    items = [_item(row, partition, tables.store.uri, settings) for row in clips.to_pylist() if row["status"] == OK]
     return run_stage(FRAMES, partition, items, make_frames, tables=tables, settings=settings, report=report)
 
 

@@ -87,9 +87,7 @@ def run_stage(
         done, begun = records.load(by_id)
         tries = {i: max(done[i].attempts if i in done else 0, begun.get(i, 0)) for i in by_id}
         due = [i for i in by_id if i not in done or done[i].due(settings.max_attempts)]
-        for item_id in [
-            i for i in due if tries[i] - (done[i].attempts if i in done else 0) >= MAX_RUN_DEATHS
-        ]:
+        for item_id in [i for i in due if tries[i] - (done[i].attempts if i in done else 0) >= MAX_RUN_DEATHS]:
             due.remove(item_id)
             done[item_id] = _given_up(by_id[item_id], table, tries[item_id])
             records.publish(done[item_id])
@@ -108,9 +106,7 @@ def run_stage(
                     # No fault of any item: the run ends, and those in hand have not been tried.
                     results.close()
                     records.withdraw({i: tries[i] for i in due if i not in done})
-                    raise StageStopped(
-                        f"table {table.name}", result.message, "Run it again: what is done is kept."
-                    )
+                    raise StageStopped(f"table {table.name}", result.message, "Run it again: what is done is kept.")
                 record = _record(by_id[result.item_id], table, result, tries[result.item_id] + 1)
                 records.publish(record)
                 done[result.item_id] = record
@@ -125,9 +121,7 @@ def fold(table: Table, records: Iterable[ItemRecord]) -> pa.Table:
     for record in records:
         attempts = pa.array([record.attempts] * len(record.rows), pa.int32())
         kept = record.rows.select(table.schema.names)
-        rows.append(
-            kept.set_column(kept.column_names.index("attempts"), table.schema.field("attempts"), attempts)
-        )
+        rows.append(kept.set_column(kept.column_names.index("attempts"), table.schema.field("attempts"), attempts))
     return pa.concat_tables(rows).sort_by([(name, "ascending") for name in table.key])
 
 
@@ -148,6 +142,4 @@ def _size_bytes(result: Done[Outcome] | Failed) -> int:
 def _given_up(item: Item, table: Table, attempts: int) -> ItemRecord:
     """Every attempt died together with its run, so that no run lived to record it."""
     message = f"The run died {attempts} times while this item was being worked on; it is not tried again."
-    return ItemRecord(
-        item.item_id, table.rows([failed_row(item.identity, "crash", message)]), FAILED, attempts
-    )
+    return ItemRecord(item.item_id, table.rows([failed_row(item.identity, "crash", message)]), FAILED, attempts)

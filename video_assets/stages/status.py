@@ -52,9 +52,7 @@ def chain_status(tables: ParquetTables) -> tuple[list[StageStatus], list[Failure
                 if row["status"] == FAILED
             ]
         missing = tuple(partition.key for partition in sorted(set(before) - set(partitions)))
-        statuses.append(
-            StageStatus(table.name, len(partitions), missing, counts[OK], counts[FAILED], counts[FILTERED])
-        )
+        statuses.append(StageStatus(table.name, len(partitions), missing, counts[OK], counts[FAILED], counts[FILTERED]))
         before = partitions
     return statuses, failures
 

@@ -62,9 +62,7 @@ def build_index(
     return Fold(VECTOR_INDEX, partition, VECTOR_INDEX.rows(rows), base, made=made)
 
 
-def _sync_model(
-    index: VectorIndex, model: str, partition: Partition, rows: pa.Table
-) -> tuple[dict[str, Any], int]:
+def _sync_model(index: VectorIndex, model: str, partition: Partition, rows: pa.Table) -> tuple[dict[str, Any], int]:
     assert partition.vehicle is not None
     version, dim = embedder_identity(model)
     index.ensure(model, dim)

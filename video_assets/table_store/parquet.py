@@ -86,9 +86,7 @@ class ParquetTables:
 
     def _folders(self, prefix: str) -> Iterator[str]:
         for entry in self.store.list_level(prefix):
-            if isinstance(entry, CommonPrefix) and entry.prefix.removeprefix(prefix).startswith(
-                ("date=", "vehicle=")
-            ):
+            if isinstance(entry, CommonPrefix) and entry.prefix.removeprefix(prefix).startswith(("date=", "vehicle=")):
                 yield entry.prefix
 
 

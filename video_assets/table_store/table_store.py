@@ -103,9 +103,7 @@ def check_schema(table: Table, rows: pa.Table) -> None:
     faults += [f"{name} is not in the table" for name in given if name not in wanted]
     faults += [f"{n} is {given[n]}, not {wanted[n]}" for n in wanted if n in given and given[n] != wanted[n]]
     cause = "; ".join(faults) or "columns are in another order"
-    raise SchemaMismatch(
-        f"table {table.name}", f"rows do not fit its schema: {cause}", "Build them by tables.py."
-    )
+    raise SchemaMismatch(f"table {table.name}", f"rows do not fit its schema: {cause}", "Build them by tables.py.")
 
 
 def fingerprint(table: Table, rows: pa.Table) -> str:

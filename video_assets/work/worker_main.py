@@ -51,9 +51,7 @@ def main(channel_fd: int, lifeline_fd: int, memory_limit_bytes: int | None) -> N
     _be_first_out_of_memory()
     if memory_limit_bytes is not None:
         _limit_memory(memory_limit_bytes)
-    logging.basicConfig(
-        level=logging.WARNING, stream=sys.stderr, format="worker %(process)d %(name)s: %(message)s"
-    )
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="worker %(process)d %(name)s: %(message)s")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # a worker often ends by a kill
     _serve(socket.socket(fileno=channel_fd))

@@ -46,9 +46,7 @@ class SmallFleet:
         """One run of these assets, with this fleet's resources."""
         settings = Settings(source=str(self.root / "uploads"), index=str(self.root / "index"), workers=1)
         resources = {"settings": settings, "tables": self.tables, "io_manager": TableIOManager(self.tables)}
-        merged = dg.Definitions(
-            assets=list(defs.assets or []), resources=resources, executor=dg.in_process_executor
-        )
+        merged = dg.Definitions(assets=list(defs.assets or []), resources=resources, executor=dg.in_process_executor)
         job = merged.resolve_implicit_global_asset_job_def()
         return job.execute_in_process(
             instance=self.instance,

@@ -59,9 +59,7 @@ def test_a_rerun_writes_no_object(fleet: Fleet) -> None:
     assert fleet.objects() == before
 
 
-def test_an_overwritten_upload_changes_exactly_its_descendants_and_back(
-    fleet: Fleet, overwritten: Path
-) -> None:
+def test_an_overwritten_upload_changes_exactly_its_descendants_and_back(fleet: Fleet, overwritten: Path) -> None:
     rows, points, objects = fleet.rows(), fleet.points(), fleet.objects()
     fleet.materialize()
     changed = {key for key, value in fleet.rows().items() if value != rows[key]}
@@ -70,9 +68,7 @@ def test_an_overwritten_upload_changes_exactly_its_descendants_and_back(
     }
     old_rows = rows["clips 2026-01-05|veh-1"]
     new_rows = fleet.rows()["clips 2026-01-05|veh-1"]
-    assert [row["video_path"] for row in new_rows if row not in old_rows] == [
-        (fleet.uploads / OVERWRITTEN).as_uri()
-    ]
+    assert [row["video_path"] for row in new_rows if row not in old_rows] == [(fleet.uploads / OVERWRITTEN).as_uri()]
     front = {row["image_id"] for row in rows["frames 2026-01-05|veh-1"] if row["camera"] == "front"}
     frames = fleet.rows()["frames 2026-01-05|veh-1"]
     assert not front & {row["image_id"] for row in frames}
@@ -80,9 +76,7 @@ def test_an_overwritten_upload_changes_exactly_its_descendants_and_back(
     assert len(points) - len(kept) == len(front)
     assert len(fleet.points()) - len(kept) == sum(row["camera"] == "front" for row in frames)
     rewritten = {key for key, etag in fleet.objects().items() if objects.get(key, etag) != etag}
-    assert {key.rsplit("/", 1)[1] for key in rewritten} == {"data.parquet"}, (
-        "nothing published was made again"
-    )
+    assert {key.rsplit("/", 1)[1] for key in rewritten} == {"data.parquet"}, "nothing published was made again"
 
     overwritten.replace(fleet.uploads / OVERWRITTEN)
     fleet.materialize()
@@ -94,9 +88,7 @@ def test_search_by_text_finds_what_imagenet_knows(fleet: Fleet) -> None:
     (rabbit, *_) = fleet.json("search", "rabbit")
     assert "veh-2/2026-01-05/front" in rabbit["video_path"], "the cartoon"
     (minivan, *_) = fleet.json("search", "minivan")
-    assert minivan["video_path"].split("/uploads/")[1] not in {"veh-2/2026-01-05/front/084000.mp4", OTHER}, (
-        "traffic"
-    )
+    assert minivan["video_path"].split("/uploads/")[1] not in {"veh-2/2026-01-05/front/084000.mp4", OTHER}, "traffic"
 
 
 def test_search_by_image_finds_its_own_clip_first(fleet: Fleet, tmp_path: Path) -> None:

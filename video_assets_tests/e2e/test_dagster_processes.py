@@ -96,10 +96,10 @@ def running(fleet: Fleet, *command: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def graphql(port: int, query: str) -> Any:
-    request = urllib.request.Request(  # noqa: S310
+    request = urllib.request.Request(
         f"http://127.0.0.1:{port}/graphql", json.dumps({"query": query}).encode(), {"Content-Type": "application/json"}
     )
-    with urllib.request.urlopen(request, timeout=30) as reply:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=30) as reply:
         return json.load(reply)["data"]
 
 
@@ -129,7 +129,9 @@ def test_webserver_and_daemon_show_the_fleets_data(fleet: Fleet) -> None:
         shown = eventually(lambda: graphql(port, nodes)["assetNodes"])
         counts = {n["assetKey"]["path"][0]: (n["partitionStats"] or {}).get("numMaterialized") for n in shown}
         partitions = len({video.parts[-3] for video in fleet.uploads.rglob("*.mp4")})
-        assert {counts[name] for name in ("raw_uploads", "clips", "frames", "embeddings", "vector_index")} == {partitions}
+        assert {counts[name] for name in ("raw_uploads", "clips", "frames", "embeddings", "vector_index")} == {
+            partitions
+        }
         assert graphql(port, "{runsOrError{...on Runs{results{status}}}}")["runsOrError"]["results"]
         health = "{instance{daemonHealth{allDaemonStatuses{daemonType required healthy}}}}"
 

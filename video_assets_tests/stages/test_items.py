@@ -40,9 +40,7 @@ def run(tables: ParquetTables, behaviours: dict[str, Behaviour], **changes: Any)
         Item(name, replace(behaviour, name=name), {"clip_id": name, "video_path": f"file:///{name}"})
         for name, behaviour in behaviours.items()
     ]
-    return run_stage(
-        CLIPS, DAY, items, behave, tables=tables, settings=settings(**changes), report=lambda line: None
-    )
+    return run_stage(CLIPS, DAY, items, behave, tables=tables, settings=settings(**changes), report=lambda line: None)
 
 
 def rows(fold: Fold) -> dict[str, dict[str, Any]]:

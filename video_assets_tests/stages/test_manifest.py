@@ -52,9 +52,7 @@ def test_a_row_says_what_consumers_read(tables: ParquetTables, uploads: Path) ->
     (row,) = build(tables, uploads).fold.rows.to_pylist()
     assert row["video_path"] == (uploads / KEY).as_uri()
     assert row["size_bytes"] == 5
-    assert row["last_modified"] == time.strftime(
-        "%Y-%m-%d %H:%M:%S", time.gmtime((uploads / KEY).stat().st_mtime)
-    )
+    assert row["last_modified"] == time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime((uploads / KEY).stat().st_mtime))
     assert row["camera"] == "front"
     assert row["start_time"].isoformat() == "2026-01-03T00:30:00+00:00"
     assert row["source_deleted_at"] is None
@@ -62,9 +60,7 @@ def test_a_row_says_what_consumers_read(tables: ParquetTables, uploads: Path) ->
 
 def test_a_rerun_with_nothing_new_is_the_same(tables: ParquetTables, uploads: Path) -> None:
     build(tables, uploads)
-    manifest = build_manifest(
-        DAY, tables=tables, settings=Settings(source=str(uploads), timezone="Asia/Shanghai")
-    )
+    manifest = build_manifest(DAY, tables=tables, settings=Settings(source=str(uploads), timezone="Asia/Shanghai"))
     assert not tables.commit(manifest.fold)
 
 
@@ -75,9 +71,7 @@ def test_a_day_without_uploads_is_an_empty_table(tables: ParquetTables, uploads:
     assert tables.commit(fold)
 
 
-def test_a_file_deleted_at_the_source_stays_with_the_time_it_went(
-    tables: ParquetTables, uploads: Path
-) -> None:
+def test_a_file_deleted_at_the_source_stays_with_the_time_it_went(tables: ParquetTables, uploads: Path) -> None:
     build(tables, uploads)
     other = put(uploads, KEY.replace("front", "rear"))
     (uploads / KEY).unlink()

@@ -31,16 +31,11 @@ def tables(tmp_path: Path) -> TableStore:
 
 
 def videos(*paths: str, **more: Any) -> pa.Table:
-    rows = [
-        {"video_path": path, "size_bytes": 1, "etag": "e", "status": "ok", "attempts": 1, **more}
-        for path in paths
-    ]
+    rows = [{"video_path": path, "size_bytes": 1, "etag": "e", "status": "ok", "attempts": 1, **more} for path in paths]
     return VIDEO_MANIFEST.rows(rows)
 
 
-def commit(
-    tables: TableStore, rows: pa.Table, partition: Partition = DAY, table: Table = VIDEO_MANIFEST
-) -> bool:
+def commit(tables: TableStore, rows: pa.Table, partition: Partition = DAY, table: Table = VIDEO_MANIFEST) -> bool:
     return tables.commit(Fold(table, partition, rows, tables.version(table, partition)))
 
 
@@ -150,9 +145,7 @@ def test_of_racing_writers_each_commit_builds_on_what_it_read(tmp_path: Path) ->
 def test_a_data_version_leaves_out_what_may_differ_between_runs() -> None:
     base = videos("file:///a")
     assert fingerprint(VIDEO_MANIFEST, base) == fingerprint(VIDEO_MANIFEST, videos("file:///a", attempts=3))
-    assert fingerprint(VIDEO_MANIFEST, base) == fingerprint(
-        VIDEO_MANIFEST, videos("file:///a", error_msg="later")
-    )
+    assert fingerprint(VIDEO_MANIFEST, base) == fingerprint(VIDEO_MANIFEST, videos("file:///a", error_msg="later"))
     assert fingerprint(VIDEO_MANIFEST, base) != fingerprint(VIDEO_MANIFEST, videos("file:///a", etag="other"))
     assert fingerprint(VIDEO_MANIFEST, base) != fingerprint(VIDEO_MANIFEST, videos("file:///a", camera=""))
 

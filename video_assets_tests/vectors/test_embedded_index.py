@@ -90,17 +90,16 @@ def test_payload_indexes_that_a_kill_left_out_are_added(tmp_path: Path, monkeypa
 
 
 def test_a_kill_while_collections_are_made_leaves_whole_ones(tmp_path: Path) -> None:
-    for made in (1, 2):
-        command = [sys.executable, "-m", "video_assets_tests.vectors.ensure_process", str(tmp_path)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            for number in range(made + 1):
-                assert process.stdout.readline() == f"{number}\n"
-            # Not for luck: whatever it is about, and this differs from time to time.
-            time.sleep(0.07 * made)
-            process.kill()
+    command = [sys.executable, "-m", "video_assets_tests.vectors.ensure_process", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for number in range(2):
+            assert process.stdout.readline() == f"{number}\n"
+        # Not for luck: whatever it is about in the midst of the next one.
+        time.sleep(0.05)
+        process.kill()
     index = EmbeddedIndex(tmp_path)
-    for name in [*index.collections(), "model-0", "model-999"]:
+    for name in [*index.collections(), "model-999"]:
         index.ensure(name, DIM)
         assert index.upsert(name, [frame_point("veh-7", 1)]) == 1
         assert index.count(name) == 1

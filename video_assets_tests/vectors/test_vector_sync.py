@@ -165,7 +165,7 @@ def test_killed_at_any_moment_and_rerun_the_points_are_as_if_undisturbed(locatio
     expected = contents(str(undisturbed))
     before = contents(location)
 
-    for handed_over, delay_s in ((30, 0.0), (60, 0.02), (40, 0.05)):
+    for handed_over, delay_s in ((30, 0.0), (60, 0.03)):
         with _start_sync(location, "veh-7", second, 2, stop=handed_over + 22) as process:
             assert process.stdout is not None
             for _ in range(handed_over):

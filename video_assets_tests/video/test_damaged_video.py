@@ -89,6 +89,11 @@ def test_a_playlist_in_disguise_opens_nothing(kind: str, tmp_path: Path) -> None
         index_video(disguised)
 
 
+def test_a_container_that_is_not_listed_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(NotAVideo):
+        index_video(make_video(tmp_path / "v.nut", format="nut", frames=5))
+
+
 def test_even_a_known_script_format_may_open_no_other_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second lock behind the list of formats: FFmpeg opens nothing itself, whatever a format asks for."""
     make_video(tmp_path / "secret.ts", frames=10)

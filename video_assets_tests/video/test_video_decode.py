@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -125,3 +127,28 @@ def test_streams_without_any_times_get_derived_ones(tmp_path: Path) -> None:
     times = [float(pts * frames.index.time_base) for pts, _ in frames]
     assert times == pytest.approx([0, 1])
     assert frames.report.derived_times == 60
+
+
+@dataclass
+class _Timed:
+    """What the clock reads of a frame."""
+
+    pts: int | None
+    dts: int | None
+    duration: int = 0
+
+
+def test_wrong_presentation_times_give_way_to_decode_times() -> None:
+    """Packets of B-frames stamped in decode order, as old AVI and Matroska writers do."""
+    stream = cast("Any", SimpleNamespace(average_rate=Fraction(30), guessed_rate=None))
+    clock = decode._Clock(Fraction(1, 30), stream)
+    frames = [_Timed(p, d) for p, d in ((1, 2), (3, 3), (4, 4), (2, 5), (6, 6), (7, 7), (5, 8))]
+    assert [clock.time_of(cast("Any", frame)) for frame in frames] == [1, 3, 4, 5, 6, 7, 8]
+    assert clock.derived == 4
+
+
+def test_frames_without_any_time_follow_the_one_before() -> None:
+    stream = cast("Any", SimpleNamespace(average_rate=None, guessed_rate=Fraction(10)))
+    clock = decode._Clock(Fraction(1, 1000), stream)
+    frames = [_Timed(None, None), _Timed(None, None), _Timed(None, None, 40), _Timed(500, None)]
+    assert [clock.time_of(cast("Any", frame)) for frame in frames] == [0, 100, 140, 500]

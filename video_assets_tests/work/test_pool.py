@@ -158,9 +158,7 @@ def test_planted_failures_among_many_fail_exactly() -> None:
     for number, way in enumerate(bad * 3):
         ways[5 + 11 * number] = way
     items = [(str(number), way) for number, way in enumerate(ways)]
-    outcomes = list(
-        run_items(fn.misbehave, items, workers=4, timeout_s=1.0, memory_limit_bytes=MEMORY_LIMIT_BYTES)
-    )
+    outcomes = list(run_items(fn.misbehave, items, workers=4, timeout_s=1.0, memory_limit_bytes=MEMORY_LIMIT_BYTES))
     assert len(outcomes) == len(items)
     assert {outcome.item_id for outcome in outcomes if isinstance(outcome, Failed)} == {
         item_id for item_id, way in items if way != "fine"
@@ -234,9 +232,7 @@ def test_items_are_read_and_started_only_when_a_worker_waits(workers: int) -> No
 def test_an_item_starts_once_although_its_worker_had_died_before() -> None:
     """A worker killed between two items is nobody's crash and nobody's attempt."""
     started: list[str] = []
-    outcomes = run_items(
-        fn.process_id, [("a", 0), ("b", 0)], workers=1, timeout_s=20, on_start=started.append
-    )
+    outcomes = run_items(fn.process_id, [("a", 0), ("b", 0)], workers=1, timeout_s=20, on_start=started.append)
     first = next(outcomes)
     assert isinstance(first, Done)
     os.kill(first.value, signal.SIGKILL)
@@ -256,9 +252,7 @@ def test_progress_is_called_while_a_long_item_runs(tmp_path: Path) -> None:
         if calls == 2:
             (tmp_path / "go").touch()
 
-    outcomes = run_items(
-        fn.wait_for, [("a", tmp_path / "go")], workers=1, timeout_s=20, on_progress=on_progress
-    )
+    outcomes = run_items(fn.wait_for, [("a", tmp_path / "go")], workers=1, timeout_s=20, on_progress=on_progress)
     assert [type(outcome) for outcome in outcomes] == [Done]
 
 
@@ -277,9 +271,7 @@ def test_workers_see_the_present_environment(monkeypatch: pytest.MonkeyPatch) ->
     seen = []
     for value in ("one", "two"):
         monkeypatch.setenv("VIDEO_ASSETS_TEST_VARIABLE", value)
-        (outcome,) = run_items(
-            fn.read_variable, [("a", "VIDEO_ASSETS_TEST_VARIABLE")], workers=1, timeout_s=20
-        )
+        (outcome,) = run_items(fn.read_variable, [("a", "VIDEO_ASSETS_TEST_VARIABLE")], workers=1, timeout_s=20)
         assert isinstance(outcome, Done)
         seen.append(outcome.value)
     assert seen == ["one", "two"]

@@ -13,7 +13,6 @@ from video_assets.keys import Partition
 from video_assets.settings import Settings
 from video_assets.stages.clips import CODE_VERSION, build_clips
 from video_assets.table_store.parquet import ParquetTables
-from video_assets.table_store.table_store import Fold
 from video_assets.tables import CLIPS, OK
 
 

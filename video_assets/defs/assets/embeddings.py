@@ -13,7 +13,6 @@ from video_assets.keys import Partition
 from video_assets.settings import Settings
 from video_assets.stages.embeddings import build_embeddings, code_version
 from video_assets.table_store.parquet import ParquetTables
-from video_assets.table_store.table_store import Fold
 from video_assets.tables import EMBEDDINGS, OK
 
 
@@ -34,9 +33,7 @@ def embeddings(
 ):
     def make(partition: Partition) -> Made:
         upstream = frames[partition.key]
-        fold = build_embeddings(
-            partition, upstream, tables=tables, settings=settings, report=context.log.info
-        )
+        fold = build_embeddings(partition, upstream, tables=tables, settings=settings, report=context.log.info)
         checks = item_results(EMBEDDINGS, upstream, fold, settings.failure_limit)
         return Made(fold, {"vectors": fold.count(OK)}, checks)
 

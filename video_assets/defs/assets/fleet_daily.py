@@ -19,9 +19,7 @@ from video_assets.tables import FLEET_DAILY
     # Its parents' tables are read as far as they exist: on most days some vehicle sends nothing.
     deps=["video_manifest", "clips", "frames", "embeddings"],
 )
-def fleet_daily(
-    context: dg.AssetExecutionContext, tables: dg.ResourceParam[ParquetTables]
-):
+def fleet_daily(context: dg.AssetExecutionContext, tables: dg.ResourceParam[ParquetTables]):
     def make(partition: Partition) -> Made:
         fold = roll_up(partition, tables=tables)
         return Made(fold, {"vehicles": len(fold.rows), **_totals(fold)})

@@ -29,9 +29,7 @@ def frames(
     tables: dg.ResourceParam[ParquetTables],
 ):
     def make(partition: Partition) -> Made:
-        fold = build_frames(
-            partition, clips[partition.key], tables=tables, settings=settings, report=context.log.info
-        )
+        fold = build_frames(partition, clips[partition.key], tables=tables, settings=settings, report=context.log.info)
         numbers = {"frames": fold.count(OK), "bytes": pc.sum(fold.rows["image_size_bytes"]).as_py() or 0}
         checks = item_results(FRAMES, clips[partition.key], fold, settings.failure_limit)
         return Made(fold, numbers, checks, _preview(fold))
@@ -45,7 +43,5 @@ def _preview(fold: Fold) -> dict[str, dg.MetadataValue[Any]]:
     if sheet is None:
         return {}
     return {
-        "contact_sheet": dg.MetadataValue.md(
-            f"![frames](data:image/jpeg;base64,{base64.b64encode(sheet).decode()})"
-        )
+        "contact_sheet": dg.MetadataValue.md(f"![frames](data:image/jpeg;base64,{base64.b64encode(sheet).decode()})")
     }

@@ -13,7 +13,6 @@ from video_assets.keys import Partition
 from video_assets.settings import Settings
 from video_assets.stages.vector_index import CODE_VERSION, build_index
 from video_assets.table_store.parquet import ParquetTables
-from video_assets.table_store.table_store import Fold
 from video_assets.tables import VECTOR_INDEX
 
 

@@ -10,7 +10,6 @@ from video_assets.keys import Partition
 from video_assets.settings import Settings
 from video_assets.stages.manifest import CODE_VERSION, build_manifest, build_unmatched
 from video_assets.table_store.parquet import ParquetTables
-from video_assets.table_store.table_store import Fold
 from video_assets.tables import UNMATCHED, VIDEO_MANIFEST
 
 
@@ -36,9 +35,7 @@ def video_manifest(
     **declare(UNMATCHED, code_version=CODE_VERSION, kinds={"parquet"}, partitions_def=None),
     deps=[raw_uploads],
 )
-def unmatched(
-    settings: dg.ResourceParam[Settings], tables: dg.ResourceParam[ParquetTables]
-):
+def unmatched(settings: dg.ResourceParam[Settings], tables: dg.ResourceParam[ParquetTables]):
     manifest = build_unmatched(tables=tables, settings=settings)
     skipped = {f"skipped_{reason}": count for reason, count in manifest.skipped.items()}
     made = Made(manifest.fold, {"videos": len(manifest.fold.rows), **skipped})
