@@ -11,8 +11,8 @@ A template is a path with fields: `{vehicle}/{date:%Y-%m-%d}/{camera}/{start:%H%
 | `{any}` | anything within one path segment |
 | `{rest}` | anything at all, slashes too |
 
-Without `{date}` and without a date in `{start}`, the day is that of the upload. A key that can be read in two ways is not
-guessed at: it does not match.
+Without `{date}` and without a date in `{start}`, the day is that of the upload. A key that can be read in two ways is
+not guessed at: it does not match.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Dagster's own commands on our project: they load the same code location, and show the fleet's data with its history."""
+"""Dagster's own commands on our project: they load one code location, and show the fleet's data and history."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def test_a_commit_of_the_same_rows_changes_nothing(tables: TableStore) -> None:
 def test_a_commit_on_a_stale_base_is_refused(tables: TableStore) -> None:
     stale = tables.version(VIDEO_MANIFEST, DAY)
     commit(tables, videos("file:///a"))
-    with pytest.raises(CommitConflict, match="2026-01-03|veh-7"):
+    with pytest.raises(CommitConflict, match=r"2026-01-03\|veh-7"):
         tables.commit(Fold(VIDEO_MANIFEST, DAY, videos("file:///b"), stale))
     assert tables.read(VIDEO_MANIFEST, DAY)["video_path"].to_pylist() == ["file:///a"]
 
