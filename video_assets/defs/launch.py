@@ -12,6 +12,7 @@ from video_assets.keys import Partition
 from video_assets.sources.listing import PartitionScan, scan_partitions
 from video_assets.stages.manifest import open_listing
 
+RAW_UPLOADS = dg.AssetKey("raw_uploads")
 DATA_VERSION_TAG = "dagster/data_version"
 CHAIN = ("video_manifest", "clips", "frames", "embeddings", "vector_index")
 
@@ -51,23 +52,24 @@ def materialize_source(defs: dg.Definitions, begin: Callable[[str], None]) -> It
 
 def report_uploads(instance: dg.DagsterInstance, scans: dict[Partition, PartitionScan]) -> int:
     """Records what was seen of `raw_uploads`, where it differs from what was seen last. Returns how many did."""
-    key = dg.AssetKey("raw_uploads")
     event = dg.DagsterEventType.ASSET_MATERIALIZATION
-    seen = instance.event_log_storage.get_latest_tags_by_partition(
-        key, event, [DATA_VERSION_TAG], [p.key for p in scans]
-    )
+    log = instance.event_log_storage
+    seen = log.get_latest_tags_by_partition(RAW_UPLOADS, event, [DATA_VERSION_TAG], [p.key for p in scans])
     changed = [p for p, scan in scans.items() if seen.get(p.key, {}).get(DATA_VERSION_TAG) != scan.fingerprint]
     for partition in changed:
         scan = scans[partition]
-        instance.report_runless_asset_event(
-            dg.AssetMaterialization(
-                key,
-                partition=partition.key,
-                metadata={"videos": scan.videos, "bytes": scan.size_bytes},
-                tags={DATA_VERSION_TAG: scan.fingerprint},
-            )
-        )
+        instance.report_runless_asset_event(upload_event(partition.key, scan.fingerprint, scan))
     return len(changed)
+
+
+def upload_event(partition_key: str, fingerprint: str, scan: PartitionScan | None) -> dg.AssetMaterialization:
+    """What is reported of `raw_uploads` when a partition's uploads are seen to have changed, or (None) to be gone."""
+    return dg.AssetMaterialization(
+        RAW_UPLOADS,
+        partition=partition_key,
+        metadata={"videos": scan.videos if scan else 0, "bytes": scan.size_bytes if scan else 0},
+        tags={DATA_VERSION_TAG: fingerprint},
+    )
 
 
 def _run(defs: dg.Definitions, instance: dg.DagsterInstance, assets: Sequence[str], partition_key: str | None) -> Ran:

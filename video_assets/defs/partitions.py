@@ -11,6 +11,9 @@ import dagster as dg
 
 from video_assets.settings import load_settings
 
+GROUP = "video"
+"""The asset group of the chain."""
+
 _settings = load_settings()
 
 dates = dg.DailyPartitionsDefinition(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,6 +84,8 @@ def _embedder(settings: Settings, model: str | None) -> Embedder:
 def _nearest(
     settings: Settings, embedder: Embedder, vector: NDArray[np.float32], where: PointFilter, limit: int
 ) -> list[FoundFrame]:
+    # While a model is replaced, its collection holds vectors of two versions, which cannot be compared.
+    where = replace(where, model_version=embedder.version)
     with open_index(settings) as index:
         hits = index.query(embedder.name, vector, limit=limit, where=where)
     return [_found(hit) for hit in hits]

@@ -95,11 +95,11 @@ class PartitionScan:
     size_bytes: int = 0
     _digest: hashlib._Hash = field(default_factory=hashlib.sha256)
 
-    def add(self, info: ObjectInfo) -> None:
+    def add(self, key: str, size_bytes: int, etag: str) -> None:
         """Takes one more upload; to be called in the order of keys."""
         self.videos += 1
-        self.size_bytes += info.size_bytes
-        self._digest.update(f"{info.key}\0{info.size_bytes}\0{info.etag}\n".encode("utf-8", "surrogateescape"))
+        self.size_bytes += size_bytes
+        self._digest.update(f"{key}\0{size_bytes}\0{etag}\n".encode("utf-8", "surrogateescape"))
 
     @property
     def fingerprint(self) -> str:
@@ -111,7 +111,8 @@ def scan_partitions(uploads: Iterable[Upload]) -> dict[Partition, PartitionScan]
     """What a whole listing holds, by partition."""
     scans: dict[Partition, PartitionScan] = {}
     for upload in uploads:
-        scans.setdefault(upload.fields.partition, PartitionScan()).add(upload.info)
+        info = upload.info
+        scans.setdefault(upload.fields.partition, PartitionScan()).add(info.key, info.size_bytes, info.etag)
     return scans
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from video_assets.keys import Partition
 from video_assets.settings import Settings
-from video_assets.sources.listing import Listing, Upload
+from video_assets.sources.listing import Listing, PartitionScan, Upload
 from video_assets.storage.object_store import ObjectInfo, ObjectNotFound, ObjectStore
 from video_assets.storage.registry import open_store
 from video_assets.table_store.parquet import ParquetTables
@@ -66,6 +66,21 @@ def unmatched_fold(listing: Listing, tables: ParquetTables) -> Fold:
     base = tables.version(UNMATCHED, None)
     rows = [{**_object(listing.store, m.info), "source": SOURCE, "reason": m.reason} for m in listing.misfits]
     return Fold(UNMATCHED, None, UNMATCHED.rows(sorted(rows, key=lambda row: row["video_path"])), base)
+
+
+def manifest_scan(partition: Partition, tables: ParquetTables, source: ObjectStore) -> PartitionScan | None:
+    """What the committed manifest has of the source's present objects; None where there is no manifest."""
+    try:
+        rows = tables.read(VIDEO_MANIFEST, partition).to_pylist()
+    except PartitionNotFound:
+        return None
+    scan = PartitionScan()
+    infos = {source.key_of(row["video_path"]): row for row in rows if row["source_deleted_at"] is None}
+    for key in sorted(
+        (key for key in infos if key is not None), key=lambda key: key.encode("utf-8", "surrogateescape")
+    ):
+        scan.add(key, infos[key]["size_bytes"], infos[key]["etag"])
+    return scan
 
 
 def last_modified_text(time: datetime) -> str:

@@ -18,10 +18,13 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import quote_from_bytes
 
 from video_assets.storage.object_keys import printable_key
-from video_assets.storage.object_store import InvalidKey, ObjectInfo, StoreUnavailable, object_changed
+from video_assets.storage.object_store import InvalidKey, ObjectInfo, ObjectUnreadable, StoreUnavailable, object_changed
 
 ABSENT_ERRNOS = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO})
 """What the system says where there is no such file: also for a dangling or circular link, or a socket."""
+
+_UNREADABLE_ERRNOS = frozenset({errno.EACCES, errno.EPERM, errno.EIO})
+"""What the system says of one file that nobody may read, or that lies on a bad sector."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -76,6 +79,14 @@ def unavailable(item: str, error: OSError) -> StoreUnavailable:
     return StoreUnavailable(item, cause, _REMEDIES.get(error.errno or 0, "Mend the disk or its mount and rerun."))
 
 
+def unreadable(item: str, error: OSError) -> ObjectUnreadable | StoreUnavailable:
+    """The typed error for one of the system's at a single file, of a store that is there."""
+    if error.errno not in _UNREADABLE_ERRNOS:
+        return unavailable(item, error)
+    cause = f"cannot be read: {error.strerror}"
+    return ObjectUnreadable(item, cause, _REMEDIES.get(error.errno or 0, "Restore the file from a backup."))
+
+
 def object_info(key: str, status: os.stat_result) -> ObjectInfo:
     """The listing entry of a file."""
     return ObjectInfo(key, status.st_size, etag_of(status), _modified_at(status))
@@ -122,16 +133,19 @@ class OneVersion:
 
         Raises:
             ObjectChanged: the file is no longer what it was when it was opened.
-            StoreUnavailable: the disk cannot be read.
+            ObjectUnreadable: a bad sector.
+            StoreUnavailable: the disk is gone.
         """
         pieces = []
         # Never beyond the size known: a file that grows as fast as it is read would have no end.
         length = min(length, self.size_bytes - start)
-        with unavailable_on_os_error(self._item):
+        try:
             while length > 0 and (piece := os.pread(self._descriptor, length, start)):
                 pieces.append(piece)
                 start, length = start + len(piece), length - len(piece)
             now = etag_of(os.fstat(self._descriptor))
+        except OSError as error:
+            raise unreadable(self._item, error) from error
         if now != self.etag:
             raise object_changed(self._item, now, self.etag)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)

@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -33,8 +34,8 @@ from video_assets.storage.local_files import (
     encode_key,
     file_uri,
     object_info,
-    unavailable,
     unavailable_on_os_error,
+    unreadable,
 )
 from video_assets.storage.local_multipart import LocalMultipartUpload
 from video_assets.storage.local_publish import publish, remove
@@ -104,7 +105,7 @@ class LocalStore(ObjectStore):
 
     def head(self, key: str) -> ObjectInfo:
         path = self._path(key)
-        with self._absent_or_unavailable(key):
+        with self._object_errors(key):
             status = os.stat(path)
             if not stat.S_ISREG(status.st_mode):
                 raise FileNotFoundError
@@ -200,7 +201,7 @@ class LocalStore(ObjectStore):
 
     def _open_version(self, key: str, etag: str | None) -> OneVersion:
         path, item = self._path(key), self.uri_of(key)
-        with self._absent_or_unavailable(key):
+        with self._object_errors(key):
             file = OneVersion(path, item)
         if etag is not None and file.etag != etag:
             file.close()
@@ -208,14 +209,14 @@ class LocalStore(ObjectStore):
         return file
 
     @contextlib.contextmanager
-    def _absent_or_unavailable(self, key: str) -> Iterator[None]:
-        """Types the system's errors on the way to a key: no such object, if there is a store at all."""
+    def _object_errors(self, key: str) -> Iterator[None]:
+        """Types the system's errors on the way to a key: the object's fault, if there is a store at all."""
         try:
             yield
         except OSError as error:
-            if error.errno is not None and error.errno not in ABSENT_ERRNOS:
-                raise unavailable(self.uri_of(key), error) from error
             self._root_identity()
+            if error.errno is not None and error.errno not in ABSENT_ERRNOS:
+                raise unreadable(self.uri_of(key), error) from error
             raise ObjectNotFound(self.uri_of(key), "does not exist", "List the store again.") from error
 
     @contextlib.contextmanager
@@ -234,6 +235,8 @@ class LocalStore(ObjectStore):
         """
         with unavailable_on_os_error(self._uri):
             status = os.stat(self._root)
+            if not os.access(self._root, os.R_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         if not stat.S_ISDIR(status.st_mode):
             raise StoreUnavailable(self._uri, "is not a folder", "Name the folder that holds the files.")
         return status.st_dev, status.st_ino

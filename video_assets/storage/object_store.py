@@ -53,6 +53,10 @@ class ObjectNotFound(StoreError):
     """No object has this key."""
 
 
+class ObjectUnreadable(StoreError):
+    """This object cannot be read (permissions, a bad sector), though its store can: the fault of one item."""
+
+
 class ObjectChanged(StoreError):
     """The object is not, or no longer, the version that was asked for."""
 
@@ -114,7 +118,7 @@ class MultipartUpload(Protocol):
 
 
 class ObjectStore(Protocol):
-    """Objects by key. Every method may raise `StoreUnavailable`."""
+    """Objects by key. Every method may raise `StoreUnavailable`, and every read of an object `ObjectUnreadable`."""
 
     @property
     def uri(self) -> str:

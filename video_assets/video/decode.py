@@ -139,16 +139,21 @@ class SampledFrames:
                 if not sampler.takes(pts, frame.key_frame if key_times is None else pts in key_times):
                     continue
                 if matched < len(already):
-                    if pts != already[matched]:
-                        raise DecodeError(self.label, f"its frames do not come out the same twice (at {pts})")
+                    self._check_same(pts, already[matched])
                     matched += 1
                     continue
                 given.append(pts)
                 yield pts, frame
+        if matched < len(already):
+            self._check_same(None, already[matched])
         self._progress = replace(self._progress, derived_times=clock.derived)
         if not self._progress.decoded:
             raise DecodeError(self.label, f"no frame can be decoded{damage.because}")
         return damage.as_error(self.label)
+
+    def _check_same(self, pts: int | None, planned: int) -> None:
+        if pts != planned:
+            raise DecodeError(self.label, f"a full decode has no sample at {planned}, where a planned one had")
 
     def _count_frame(self) -> None:
         self._progress = replace(self._progress, decoded=self._progress.decoded + 1)

@@ -8,6 +8,7 @@ group's entry, in an open GOP) also need the group before.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -48,12 +49,8 @@ def plan_decode(index: VideoIndex, policy: SamplingPolicy) -> DecodePlan | None:
     group = np.cumsum(index.entry) - 1
     if len(chosen) and group[chosen].min() < 0:
         return None
-    needed = _needed_groups(index, chosen, group)
     steps = np.zeros(len(index.pts), dtype=np.uint8)
-    wanted = np.zeros(len(index.pts), dtype=np.bool_)
-    wanted[chosen] = True
-    for first, end in _runs(needed[np.maximum(group, 0)] & (group >= 0)):
-        targets = first + np.flatnonzero(wanted[first:end])
+    for first, targets in _stretches(index, chosen, group):
         steps[first : targets[-1]] = Step.REFERENCE
         steps[targets] = Step.TARGET
         steps[targets[-1]] = Step.LAST
@@ -62,16 +59,19 @@ def plan_decode(index: VideoIndex, policy: SamplingPolicy) -> DecodePlan | None:
     return DecodePlan(steps, tuple(index.pts[chosen].tolist()))
 
 
-def _needed_groups(index: VideoIndex, chosen: NDArray[np.int64], group: NDArray[np.int64]) -> NDArray[np.bool_]:
-    entries = np.flatnonzero(index.entry)
-    needed = np.zeros(len(entries), dtype=np.bool_)
-    needed[group[chosen]] = True
-    leading = chosen[index.pts[chosen] < index.pts[entries[group[chosen]]]]
-    needed[np.maximum(group[leading] - 1, 0)] = True
-    return needed
+def _stretches(
+    index: VideoIndex, chosen: NDArray[np.int64], group: NDArray[np.int64]
+) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """First packet and target packets of each stretch that is decoded without a new start, in file order.
 
-
-def _runs(included: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """[first, end) of each stretch of True."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], included, [False])).astype(np.int8)))
-    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+    A stretch is one group, or several where leading targets tie a group to the one before.
+    """
+    entries, own = np.flatnonzero(index.entry), group[chosen]
+    leading = own[index.pts[chosen] < index.pts[entries[own]]]
+    tied = {number for number in leading.tolist() if number > 0}
+    stretches: list[tuple[int, int]] = []
+    for number in sorted({*own.tolist(), *(number - 1 for number in tied)}):
+        first = stretches.pop()[0] if number in tied else number
+        stretches.append((first, number))
+    for first, last in stretches:
+        yield int(entries[first]), np.sort(chosen[(own >= first) & (own <= last)])

@@ -69,7 +69,10 @@ class Fleet:
         return output
 
     def cli(self, *arguments: str, status: int = 0) -> str:
-        return self.call(str(Path(sys.executable).with_name("video-assets")), *arguments, status=status)
+        return self.call(*self.command(*arguments), status=status)
+
+    def command(self, *arguments: str) -> tuple[str, ...]:
+        return (str(Path(sys.executable).with_name("video-assets")), *arguments)
 
     def json(self, *arguments: str) -> Any:
         return json.loads(self.cli(*arguments, "--json"))

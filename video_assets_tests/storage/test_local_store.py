@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from video_assets.storage import local_files, local_listing, local_publish, local_temporary
+from video_assets.storage import local_files, local_listing, local_publish, local_store, local_temporary
 from video_assets.storage.local_store import LocalStore
 from video_assets.storage.object_keys import printable_key
 from video_assets.storage.object_store import (
@@ -23,6 +23,7 @@ from video_assets.storage.object_store import (
     InvalidKey,
     ObjectChanged,
     ObjectNotFound,
+    ObjectUnreadable,
     StoreUnavailable,
 )
 from video_assets_tests.storage import store_processes
@@ -343,9 +344,10 @@ def test_a_copy_of_a_file_that_changes_is_not_published(
 ) -> None:
     (root / "a").write_bytes(b"old")
     os.utime(root / "a", (0, 0))
-    pread = os.pread
+    pread, reads = os.pread, []
 
     def slow(descriptor: int, length: int, start: int) -> bytes:
+        reads.append(length)
         data = pread(descriptor, length, start)
         with (root / "a").open("ab") as file:
             file.write(b"new")
@@ -354,8 +356,51 @@ def test_a_copy_of_a_file_that_changes_is_not_published(
     monkeypatch.setattr(local_files.os, "pread", slow)
     with pytest.raises(ObjectChanged):
         store.copy("a", "b")
+    assert reads == [3]  # it does not run after a file that grows
     assert _keys(store) == ["a"]
     assert _temporaries(root) == []
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
+@pytest.mark.parametrize("call", ["open", "pread"])
+def test_one_unreadable_file_is_no_fault_of_the_store(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, number: int, call: str
+) -> None:
+    store.put("bad", b"bytes")
+    system_call = getattr(os, call)
+
+    def failing(*arguments: object, **options: object) -> object:
+        if call == "pread" or b"bad" in arguments[0]:
+            raise OSError(number, os.strerror(number))
+        return system_call(*arguments, **options)
+
+    monkeypatch.setattr(local_files.os, call, failing)
+    for read in (store.get, lambda key: next(store.stream(key)), lambda key: store.open(key).read()):
+        with pytest.raises(ObjectUnreadable, match=rf"bad: cannot be read: {os.strerror(number)}\. \w"):
+            read("bad")
+
+
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.ENOTCONN, errno.EMFILE])
+def test_a_disk_that_is_gone_is_the_fault_of_the_store(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def failing(*arguments: object) -> bytes:
+        raise OSError(number, os.strerror(number))
+
+    store.put("a", b"bytes")
+    monkeypatch.setattr(local_files.os, "pread", failing)
+    with pytest.raises(StoreUnavailable):
+        store.get("a")
+
+
+def test_a_root_that_may_not_be_entered_is_the_fault_of_the_store(
+    store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put("a", b"bytes")
+    monkeypatch.setattr(local_store.os, "access", lambda path, mode: path != os.fsencode(root))
+    for read in (lambda: LocalStore(root), lambda: list(store.list()), lambda: store.head("missing")):
+        with pytest.raises(StoreUnavailable, match="Permission denied"):
+            read()
 
 
 # Writing
@@ -434,19 +479,56 @@ def test_a_full_disk_leaves_the_old_object_and_says_so(
             with pytest.raises(StoreUnavailable):
                 upload.write_part(1, b"new bytes")
             patched.undo()
-            upload.write_part(1, b"then")  # what was written of the failed part is gone
+            upload.write_part(1, b"ok")  # what was written of the failed part is gone
             upload.complete()
     assert store.get("a") == b"old"
-    assert store.get("b") == b"then"
+    assert store.get("b") == b"ok"
     assert _temporaries(root) == []
 
 
-def test_a_part_sent_again_costs_no_trace(store: LocalStore) -> None:
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        ([(1, b"a"), (2, b"bc"), (9, b"d")], b"abcd"),
+        ([(9, b"d"), (1, b"a"), (2, b"bc")], b"abcd"),
+        ([(1, b"a"), (2, b"longer"), (2, b"b")], b"ab"),
+        ([(1, b"longer"), (1, b"a")], b"a"),
+        ([(1, b"")], b""),
+    ],
+)
+def test_parts_of_any_size_and_order_are_joined(
+    store: LocalStore, parts: list[tuple[int, bytes]], expected: bytes
+) -> None:
     with store.multipart("a") as upload:
-        upload.write_part(1, b"longer than the next")
-        upload.write_part(1, b"short")
-        assert upload.complete().size_bytes == 5
-    assert store.get("a") == b"short"
+        for number, data in parts:
+            upload.write_part(number, data)
+        assert upload.complete().size_bytes == len(expected)
+    assert store.get("a") == expected
+
+
+def test_an_object_has_its_time_from_the_fine_clock(
+    store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_temporary.time, "time_ns", lambda: 1_767_398_400_123_456_789)
+    info = store.put("a", b"")
+    assert (root / "a").stat().st_mtime_ns == 1_767_398_400_123_456_789
+    assert info == store.head("a")
+
+
+def test_a_folder_removed_under_a_put_is_made_again(
+    store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace, removed = os.replace, []
+
+    def late(*arguments: object, **options: object) -> None:
+        if not removed:
+            removed.append((root / "a" / "b").rmdir())
+        replace(*arguments, **options)
+
+    monkeypatch.setattr(local_publish.os, "replace", late)
+    store.put("a/b/c", b"bytes")
+    assert removed
+    assert _keys(store) == ["a/b/c"]
 
 
 def test_files_are_for_others_to_read_as_the_umask_says(store: LocalStore, root: Path) -> None:

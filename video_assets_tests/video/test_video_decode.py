@@ -73,6 +73,12 @@ def test_a_plan_decodes_less(tmp_path: Path) -> None:
     assert frames.report.decoded < 30
 
 
+def test_a_group_ends_with_its_last_target_even_where_the_next_one_has_targets_too(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "v.mp4", frames=150, gop=30, bframes=2)
+    frames = SampledFrames(path, EverySeconds(Fraction(1)))
+    assert len(list(frames)) == frames.report.decoded == 5
+
+
 def test_a_file_object_is_read_from_its_start_and_left_open(tmp_path: Path) -> None:
     file = io.BytesIO(make_video(tmp_path / "v.mp4").read_bytes())
     file.seek(100)

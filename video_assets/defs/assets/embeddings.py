@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from video_assets.defs.assets.table_asset import Made, declare, materialize
+from video_assets.defs.automation import REFRESH_ON_NEW_DATA
 from video_assets.defs.checks import item_checks, item_results
 from video_assets.defs.partitions import date_by_vehicle
 from video_assets.defs.resources import deployment
@@ -22,6 +23,7 @@ from video_assets.tables import EMBEDDINGS, OK
         code_version=code_version(deployment()[0].embed_models),
         kinds={"parquet", "onnx"},
         partitions_def=date_by_vehicle,
+        condition=REFRESH_ON_NEW_DATA,
     ),
     check_specs=item_checks(EMBEDDINGS),
 )

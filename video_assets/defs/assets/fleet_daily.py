@@ -6,6 +6,7 @@ import dagster as dg
 import pyarrow.compute as pc
 
 from video_assets.defs.assets.table_asset import Made, declare, materialize
+from video_assets.defs.automation import ROLL_UP_ON_NEW_DATA
 from video_assets.defs.partitions import dates
 from video_assets.keys import Partition
 from video_assets.stages.fleet_daily import CODE_VERSION, roll_up
@@ -15,7 +16,9 @@ from video_assets.tables import FLEET_DAILY
 
 
 @dg.asset(
-    **declare(FLEET_DAILY, code_version=CODE_VERSION, kinds={"parquet"}, partitions_def=dates),
+    **declare(
+        FLEET_DAILY, code_version=CODE_VERSION, kinds={"parquet"}, partitions_def=dates, condition=ROLL_UP_ON_NEW_DATA
+    ),
     # Its parents' tables are read as far as they exist: on most days some vehicle sends nothing.
     deps=["video_manifest", "clips", "frames", "embeddings"],
 )

@@ -8,6 +8,7 @@ import dagster as dg
 import pyarrow.compute as pc
 
 from video_assets.defs.assets.table_asset import Made, declare, materialize
+from video_assets.defs.automation import REFRESH_ON_NEW_DATA
 from video_assets.defs.checks import item_checks, item_results
 from video_assets.defs.partitions import date_by_vehicle
 from video_assets.keys import Partition
@@ -19,7 +20,13 @@ from video_assets.tables import FRAMES, OK
 
 
 @dg.asset(
-    **declare(FRAMES, code_version=CODE_VERSION, kinds={"parquet", "jpeg"}, partitions_def=date_by_vehicle),
+    **declare(
+        FRAMES,
+        code_version=CODE_VERSION,
+        kinds={"parquet", "jpeg"},
+        partitions_def=date_by_vehicle,
+        condition=REFRESH_ON_NEW_DATA,
+    ),
     check_specs=item_checks(FRAMES),
 )
 def frames(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dagster as dg
 
-from video_assets.defs.assets.table_asset import GROUP, OWNERS
-from video_assets.defs.partitions import date_by_vehicle
+from video_assets.defs.assets.table_asset import OWNERS
+from video_assets.defs.partitions import GROUP, date_by_vehicle
 
 raw_uploads = dg.AssetSpec(
     "raw_uploads",

@@ -9,13 +9,13 @@ from typing import Any
 
 import dagster as dg
 
+from video_assets.defs.partitions import GROUP
 from video_assets.keys import Partition
 from video_assets.table_store.parquet import ParquetTables
 from video_assets.table_store.table_store import Fold
 from video_assets.tables import FAILED, FILTERED, Table
 
 OWNERS = ["team:fleet-data"]
-GROUP = "video"
 SHOWN_FAILURES = 20
 
 _DAGSTER_TYPES = {"string": "string", "int32": "int", "int64": "int", "double": "float"}
@@ -32,7 +32,12 @@ class Made:
 
 
 def declare(
-    table: Table, *, code_version: str, kinds: set[str], partitions_def: dg.PartitionsDefinition | None
+    table: Table,
+    *,
+    code_version: str,
+    kinds: set[str],
+    partitions_def: dg.PartitionsDefinition | None,
+    condition: dg.AutomationCondition[Any] | None = None,
 ) -> dict[str, Any]:
     """The keyword arguments of the asset that is `table`."""
     return {
@@ -42,6 +47,7 @@ def declare(
         "code_version": code_version,
         "group_name": GROUP,
         "owners": OWNERS,
+        "automation_condition": condition,
         "kinds": kinds,
         "tags": {"domain": "fleet-video"},
         "metadata": {"dagster/column_schema": column_schema(table)},

@@ -7,6 +7,7 @@ import dagster as dg
 import pyarrow.compute as pc
 
 from video_assets.defs.assets.table_asset import Made, declare, materialize
+from video_assets.defs.automation import REFRESH_ON_NEW_DATA
 from video_assets.defs.checks import points_check, points_result
 from video_assets.defs.partitions import date_by_vehicle
 from video_assets.keys import Partition
@@ -17,7 +18,13 @@ from video_assets.tables import VECTOR_INDEX
 
 
 @dg.asset(
-    **declare(VECTOR_INDEX, code_version=CODE_VERSION, kinds={"qdrant"}, partitions_def=date_by_vehicle),
+    **declare(
+        VECTOR_INDEX,
+        code_version=CODE_VERSION,
+        kinds={"qdrant"},
+        partitions_def=date_by_vehicle,
+        condition=REFRESH_ON_NEW_DATA,
+    ),
     check_specs=[points_check()],
 )
 def vector_index(
