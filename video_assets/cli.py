@@ -76,7 +76,7 @@ def status(as_json: JsonOption = False) -> None:
     from video_assets.table_store.parquet import ParquetTables
 
     with _errors_in_words():
-        stages, failures = chain_status(ParquetTables(open_store(load_settings().store, create=True)))
+        stages, failures = chain_status(ParquetTables(open_store(load_settings().store)))
     if as_json:
         _print_json({"stages": [asdict(s) for s in stages], "failures": [asdict(f) for f in failures]})
         return

@@ -88,10 +88,10 @@ def _source(settings: Settings) -> Finding:
 
     listing = open_listing(settings)
     uploads = list(islice(listing.everything(), SAMPLE))
-    passed_over = ", ".join(f"{count} {reason}" for reason, count in sorted(listing.skipped.items()))
+    skipped = ", ".join(f"{count} {reason}" for reason, count in sorted(listing.skipped.items()) if count)
     text = f"{listing.store.uri}: {len(uploads)}{'+' if len(uploads) == SAMPLE else ''} videos"
     text += f" of {len({upload.fields.partition.vehicle for upload in uploads})} vehicles"
-    text += f"; passed over: {passed_over}" if passed_over else ""
+    text += f"; skipped: {skipped}" if skipped else ""
     if listing.misfits:
         first = listing.misfits[0]
         remedy = f"See the asset `unmatched`, or set {variable('path_template')}."

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date as Date
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from video_assets.errors import VideoAssetsError
 
@@ -120,14 +120,14 @@ class SourceIdentity:
     @classmethod
     def of(cls, video_path: str) -> SourceIdentity:
         """Parses a `video_path`: `file:///…`, `s3://bucket/key` or `oss://endpoint/bucket/key`; raises InvalidId."""
-        parts = urlsplit(video_path.partition("#")[0] if video_path.startswith("file:") else video_path)
-        path = video_path.removeprefix(f"{parts.scheme}://{parts.netloc}").lstrip("/")
-        if parts.scheme == "file":
+        scheme, _, rest = video_path.partition("://")
+        host, _, path = rest.partition("/")
+        if scheme == "file" and not host and path:
             return cls("file", "", "/" + unquote(path, errors="surrogateescape"))
-        if parts.scheme == "s3" and parts.netloc and path:
-            return cls("s3", parts.netloc, path)
-        if parts.scheme == "oss" and path.partition("/")[2]:
-            bucket, _, key = path.partition("/")
+        if scheme == "s3" and host and path:
+            return cls("s3", host, path)
+        bucket, _, key = path.partition("/")
+        if scheme == "oss" and host and bucket and key:
             return cls("oss", bucket, key)
         raise InvalidId(f"video_path {video_path!r}", "is not file:///…, s3://bucket/key or oss://endpoint/bucket/key")
 

@@ -78,6 +78,11 @@ class PathTemplate:
 
     def __post_init__(self) -> None:
         names = [name for _, name, _ in self._tokens if name]
+        folders = self.template.split("/")
+        if "" in folders or {".", ".."} & set(folders):
+            raise self._error(
+                "begins or ends with '/', or has an empty, '.' or '..' folder", "Keys have none of these."
+            )
         for name in names:
             if name in _ONCE and names.count(name) > 1:
                 raise self._error(f"names the field {{{name}}} more than once")
@@ -104,8 +109,11 @@ class PathTemplate:
             camera = check_id("camera", groups["camera"]) if "camera" in groups else None
         except InvalidId as error:
             raise Unmatched(key, f"{error.item} {error.cause}", error.remedy) from None
-        day, start = self._when(key, groups)
-        local = (start or last_modified).astimezone(self.fleet_zone)
+        try:
+            day, start = self._when(key, groups)
+            local = (start or last_modified).astimezone(self.fleet_zone)
+        except OverflowError:
+            raise Unmatched(key, "names a time beyond the calendar") from None
         return KeyFields(Partition(day if day and not start else local.date().isoformat(), vehicle), camera, start)
 
     def format(self, vehicle: str, camera: str, start: datetime, ext: str = ".mp4") -> str:

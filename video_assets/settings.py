@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterable
 from datetime import date as Date
 from fractions import Fraction
@@ -32,7 +33,9 @@ class SettingsError(VideoAssetsError):
 class Settings(BaseSettings):
     """What a deployment sets. Every field is the environment variable VIDEO_ASSETS_<FIELD> unless it says otherwise."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
 
     source: str | None = Field(None, description="Where the uploads are: a directory or URI (file://…).")
     store: str = Field("data/store", description="Where tables, records and blobs go: a directory or URI.")
@@ -50,7 +53,9 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("VIDEO_EXTENSIONS", "video_extensions"),
         description="VIDEO_EXTENSIONS: what counts as video, comma-separated, compared in lower case.",
     )
-    settle_s: float = Field(60, ge=0, description="Objects younger than this many seconds wait for the next run.")
+    settle_s: float = Field(
+        60, ge=0, le=604_800, description="Objects younger than this many seconds wait for the next run."
+    )
     start_date: Date = Field(Date(2026, 1, 1), description="The first day that has partitions in Dagster.")
 
     clips_mode: Literal["copy", "reference"] = Field(
@@ -89,7 +94,7 @@ class Settings(BaseSettings):
     @field_validator("video_extensions")
     @classmethod
     def _extensions(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not value or any(not ext.startswith(".") or "/" in ext for ext in value):
+        if not value or any(not re.fullmatch(r"\.[^./\s]+", ext) for ext in value):
             raise ValueError("write extensions with their dot, comma-separated: .mp4,.mov")
         return tuple(ext.lower() for ext in value)
 
@@ -115,7 +120,7 @@ class Settings(BaseSettings):
     def _sampling(cls, value: str) -> str:
         name, _, rate = value.partition("=")
         try:
-            known = (name == "keyframes" and not rate) or (name in ("every_s", "fps") and Fraction(rate) > 0)
+            known = value == "keyframes" or (name in ("every_s", "fps") and Fraction(rate) > 0)
         except (ValueError, ZeroDivisionError):
             known = False
         if not known:
@@ -127,16 +132,26 @@ class Settings(BaseSettings):
     def _uri(cls, value: str | None) -> str | None:
         if value is None or "://" in value:
             return value
-        return Path(value).expanduser().resolve().as_uri()
+        # Not resolved: an operator may turn a link to another disk.
+        return Path(value).expanduser().absolute().as_uri()
 
     @field_validator("index")
     @classmethod
     def _index(cls, value: str) -> str:
-        return value if "://" in value else str(Path(value).expanduser().resolve())
+        scheme, separator, rest = value.partition("://")
+        if separator and (scheme not in ("file", "http", "https") or "?" in rest or "@" in rest):
+            raise ValueError("write a directory, or http(s)://host:port without user, password or query")
+        return value if separator else str(Path(value).expanduser().absolute())
 
     @model_validator(mode="after")
     def _template(self) -> Settings:
         self.template()
+        return self
+
+    @model_validator(mode="after")
+    def _store_apart_from_source(self) -> Settings:
+        if self.source is not None and f"{self.store}/".startswith(f"{self.source.rstrip('/')}/"):
+            raise ValueError("VIDEO_ASSETS_STORE lies in VIDEO_ASSETS_SOURCE, which is never written to: set it apart")
         return self
 
     def template(self) -> PathTemplate:

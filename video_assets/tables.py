@@ -225,9 +225,9 @@ UNMATCHED = Table(
             "last_modified": (pa.string(), "When it was uploaded, UTC, YYYY-MM-DD HH:MM:SS."),
             "etag": (pa.string(), "Version of the object."),
             "source": (pa.string(), "How it was found: listing."),
-            "reason": (pa.string(), "Why it belongs to no partition."),
         }
-    ),
+    )
+    + STATUS,
     partitioned_by=(),
 )
 

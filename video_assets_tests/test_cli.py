@@ -141,7 +141,9 @@ def test_doctor_says_what_is_missing_and_how_to_mend_it() -> None:
     assert found["store"]["verdict"] == found["index"]["verdict"] == "ok"
 
 
-def test_status_of_nothing_is_a_table_of_zeros() -> None:
+def test_status_of_nothing_is_a_table_of_zeros(tmp_path: Path) -> None:
+    assert "Make the folder" in call("status").output or "does not exist" in call("status").output
+    (tmp_path / "store").mkdir()
     stages = json.loads(call("status", "--json").stdout)["stages"]
     assert [stage["partitions"] for stage in stages] == [0] * 5
 

@@ -7,12 +7,12 @@ it. All use of the API is here.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 
 import dagster as dg
-import pyarrow as pa
 
 from video_assets.defs.partitions import date_by_vehicle
-from video_assets.stages.counts import failed_share, lost_items
+from video_assets.stages.counts import failed_share, lost_items, lost_vectors
 from video_assets.table_store.table_store import Fold
 from video_assets.tables import VECTOR_INDEX, Table
 
@@ -38,15 +38,16 @@ def item_checks(table: Table) -> list[dg.AssetCheckSpec]:
     ]
 
 
-def item_results(table: Table, upstream: pa.Table, fold: Fold, limit: float) -> list[dg.AssetCheckResult]:
-    """The results of `item_checks` for one partition."""
-    lost, strange = lost_items(table, upstream, fold.rows)
-    failed, items = failed_share(table, fold.rows)
+def item_results(fold: Fold, limit: float, models: Iterable[str] = ()) -> list[dg.AssetCheckResult]:
+    """The results of `item_checks` for one partition; for embeddings, of these models."""
+    lost, unexpected = lost_items(fold)
+    vectors = lost_vectors(fold, models) if models else set()
+    failed, items = failed_share(fold.table, fold.rows)
     return [
         dg.AssetCheckResult(
             check_name=NO_ITEM_LOST,
-            passed=not lost and not strange,
-            metadata={"lost": len(lost), "unexpected": len(strange), "items": items},
+            passed=not (lost or unexpected or vectors),
+            metadata={"lost": len(lost) + len(vectors), "unexpected": len(unexpected), "items": items},
         ),
         dg.AssetCheckResult(
             check_name=FAILURE_SHARE,

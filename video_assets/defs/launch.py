@@ -9,8 +9,8 @@ import dagster as dg
 
 from video_assets.defs.resources import deployment
 from video_assets.keys import Partition
-from video_assets.sources.listing import PartitionScan, scan_partitions
-from video_assets.stages.manifest import open_listing
+from video_assets.sources.listing import PartitionScan
+from video_assets.stages.manifest import open_listing, scan_source
 
 RAW_UPLOADS = dg.AssetKey("raw_uploads")
 DATA_VERSION_TAG = "dagster/data_version"
@@ -35,8 +35,8 @@ def materialize_source(defs: dg.Definitions, begin: Callable[[str], None]) -> It
         defs: the code location.
         begin: called with the name of each run before it starts.
     """
-    settings, _ = deployment()
-    scans = scan_partitions(open_listing(settings).everything())
+    settings, tables = deployment()
+    scans = scan_source(open_listing(settings), tables)
     with dg.DagsterInstance.get() as instance:
         instance.add_dynamic_partitions("vehicle", sorted({str(partition.vehicle) for partition in scans}))
         report_uploads(instance, scans)

@@ -16,7 +16,10 @@ def deployment() -> tuple[Settings, ParquetTables]:
     settings = load_settings()
     if settings.source is not None:
         open_store(settings.source)
-    return settings, ParquetTables(open_store(settings.store, create=True))
+    store = open_store(settings.store, create=True)
+    with store.lock("load", timeout_s=60):
+        pass  # A lock is the least that needs a store which can be written to.
+    return settings, ParquetTables(store)
 
 
 def resources() -> dict[str, object]:

@@ -36,9 +36,9 @@ def upload_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.S
         MAX_RUNS_PER_TICK,
         already=lambda key: _in_manifest(key, listing, tables),
     )
-    report = ", ".join(f"{count} {reason}" for reason, count in sorted(listing.skipped.items())) or "none"
+    report = ", ".join(f"{count} {reason}" for reason, count in sorted(listing.skipped.items()))
     text = f"{len(changes)} partitions changed, {left} more wait"
-    text += f"; passed over: {report}; unmatched: {len(listing.misfits)}"
+    text += f"; skipped: {report}; unmatched: {len(listing.misfits)}"
     context.log.info(text)
     if not changes:
         return dg.SensorResult(skip_reason=dg.SkipReason(text), cursor=cursor.dump())

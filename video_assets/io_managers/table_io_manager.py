@@ -2,21 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 
 import dagster as dg
 import pyarrow as pa
 
 from video_assets.keys import Partition
 from video_assets.table_store.table_store import Fold, TableStore
-from video_assets.tables import BY_NAME
+from video_assets.tables import BY_NAME, Table
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """The partitions of a table that a run may read, one or several. Nothing is read before `read` is called, so that
+    a run which had to wait for another reads what that one left.
+    """
+
+    tables: TableStore
+    table: Table
+    keys: tuple[str, ...]
+
+    def read(self, key: str) -> pa.Table:
+        """A partition's rows.
+
+        Raises:
+            PartitionNotFound: it was never committed: unknown, not empty.
+            KeyError: it is not of this run.
+        """
+        if key not in self.keys:
+            raise KeyError(key)
+        return self.tables.read(self.table, Partition.from_key(key))
+
+    def reader(self, key: str) -> Callable[[], pa.Table]:
+        """`read` of this key, for later."""
+        return partial(self.read, key)
 
 
 class TableIOManager(dg.IOManager):
     """Folds in, tables out; for one partition or a range alike.
 
-    An asset returns a mapping from partition key to `Fold`, and receives one from partition key to Arrow table, with
-    one entry for a run of one partition: no asset has to tell the cases apart.
+    An asset returns a mapping from partition key to `Fold`, and receives an `Upstream`; each has one key in a run of
+    one partition, so that no asset has to tell the cases apart.
     """
 
     def __init__(self, tables: TableStore) -> None:
@@ -30,8 +58,7 @@ class TableIOManager(dg.IOManager):
         for key in sorted(obj):
             self._tables.commit(obj[key])
 
-    def load_input(self, context: dg.InputContext) -> Mapping[str, pa.Table]:
-        """The upstream table's partitions; one that was never committed is an error, not an empty table."""
+    def load_input(self, context: dg.InputContext) -> Upstream:
+        """The upstream table's partitions, read when they are asked for."""
         table = BY_NAME[context.asset_key.path[-1]]
-        keys = sorted(context.asset_partition_keys)
-        return {key: self._tables.read(table, Partition.from_key(key)) for key in keys}
+        return Upstream(self._tables, table, tuple(sorted(context.asset_partition_keys)))

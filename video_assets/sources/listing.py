@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from datetime import date as Date
 
 from video_assets.keys import Partition
 from video_assets.path_template import KeyFields, PathTemplate, Unmatched
@@ -42,13 +43,15 @@ class Listing:
     """Reads a source: yields uploads, and keeps count of what it passed over.
 
     `skipped` counts objects by reason and `misfits` keeps the videos that fit no partition, as the iterators run.
+    Videos of days before `first_day` or in the future are misfits.
     """
 
     store: ObjectStore
     template: PathTemplate
     settle_s: float
+    first_day: Date
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
-    skipped: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(SKIP_REASONS, 0)))
     misfits: list[Misfit] = field(default_factory=list)
 
     def partition(self, partition: Partition) -> Iterator[Upload]:
@@ -71,9 +74,21 @@ class Listing:
                 self.skipped[reason] += 1
                 continue
             try:
-                yield Upload(info, self.template.match(info.key, info.last_modified))
+                fields = self.template.match(info.key, info.last_modified)
             except Unmatched as error:
                 self.misfits.append(Misfit(info, error.cause))
+                continue
+            if reason := self._day_fault(fields.partition.date):
+                self.misfits.append(Misfit(info, reason))
+            else:
+                yield Upload(info, fields)
+
+    def _day_fault(self, day: str) -> str:
+        """A vehicle whose clock is dead sends videos of 1970; a day that Dagster has no partition for stops a run."""
+        if day < self.first_day.isoformat():
+            return f"its day {day} is before the first day, {self.first_day} (VIDEO_ASSETS_START_DATE)"
+        today = self.now.astimezone(self.template.fleet_zone).date().isoformat()
+        return f"its day {day} is in the future" if day > today else ""
 
     def _skip_reason(self, info: ObjectInfo) -> str | None:
         if info.key.endswith("/"):
@@ -82,7 +97,8 @@ class Listing:
             return "empty"
         if not info.key.lower().endswith(self.template.extensions):
             return "extension"
-        if info.last_modified > self.now - timedelta(seconds=self.settle_s):
+        # An upload from a clock that is ahead by more than this would settle for ever: it counts as settled.
+        if abs(self.now - info.last_modified) < timedelta(seconds=self.settle_s):
             return "settling"
         return None
 

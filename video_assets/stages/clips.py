@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from video_assets.keys import Partition, blob_key, clip_id
 from video_assets.settings import Settings
-from video_assets.stages.items import Item, Outcome, Report, failed_row, run_stage
+from video_assets.stages.items import Item, Outcome, Report, Row, failed_row, run_stage
 from video_assets.storage.object_store import ObjectStore, StoreError
 from video_assets.storage.registry import open_store, split_uri
 from video_assets.table_store.parquet import ParquetTables
@@ -35,6 +35,8 @@ class ClipTask:
     """One version of a source video, and where its copy goes (None: it stays where it is)."""
 
     video_path: str
+    source_uri: str
+    source_key: str
     etag: str
     size_bytes: int
     store_uri: str
@@ -43,14 +45,25 @@ class ClipTask:
 
 
 def build_clips(
-    partition: Partition, manifest: pa.Table, *, tables: ParquetTables, settings: Settings, report: Report
+    partition: Partition,
+    manifest: Callable[[], pa.Table],
+    *,
+    tables: ParquetTables,
+    settings: Settings,
+    report: Report,
 ) -> Fold:
     """One clip for each row of the manifest."""
-    items = [_item(row, partition, tables.store, settings) for row in manifest.to_pylist() if row["status"] == OK]
-    return run_stage(CLIPS, partition, items, make_clip, tables=tables, settings=settings, report=report)
+
+    def items(rows: pa.Table) -> Iterator[Item]:
+        source = open_store(settings.source_uri()) if len(rows) else None
+        for row in rows.to_pylist():
+            if row["status"] == OK and source is not None:
+                yield _item(row, partition, source, tables.store, settings)
+
+    return run_stage(CLIPS, partition, manifest, items, make_clip, tables=tables, settings=settings, report=report)
 
 
-def _item(row: dict[str, Any], partition: Partition, store: ObjectStore, settings: Settings) -> Item:
+def _item(row: Row, partition: Partition, source: ObjectStore, store: ObjectStore, settings: Settings) -> Item:
     item_id = clip_id(row["video_path"], row["etag"], {"mode": settings.clips_mode}, CODE_VERSION)
     identity = {
         "clip_id": item_id,
@@ -61,16 +74,19 @@ def _item(row: dict[str, Any], partition: Partition, store: ObjectStore, setting
     }
     suffix = PurePosixPath(row["video_path"]).suffix.lower()
     copied = blob_key(CLIPS.name, partition, item_id, suffix) if settings.clips_mode == "copy" else None
-    task = ClipTask(row["video_path"], row["etag"], row["size_bytes"], store.uri, copied, identity)
-    return Item(item_id, task, identity)
+    key = source.key_of(row["video_path"])
+    # A row of an earlier source is still read where it says.
+    root, key = split_uri(row["video_path"]) if key is None else (source.uri, key)
+    task = ClipTask(row["video_path"], root, key, row["etag"], row["size_bytes"], store.uri, copied, identity)
+    uri = row["video_path"] if copied is None else store.uri_of(copied)
+    return Item(item_id, task, identity, lambda made: {**identity, "clip_uri": uri if made["clip_uri"] else None})
 
 
 def make_clip(task: ClipTask) -> Outcome:
     """Copies (or finds) the video and probes it. A damaged one keeps its bytes and becomes a failed row."""
     from video_assets.video.index import index_video
 
-    root, key = split_uri(task.video_path)
-    source = open_store(root)
+    source, key = open_store(task.source_uri), task.source_key
     row = {**task.row, "size_bytes": task.size_bytes}
     if task.copy_key is None:
         store, stored_key, etag = source, key, task.etag

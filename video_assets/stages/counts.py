@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import pyarrow as pa
 
+from video_assets.table_store.table_store import Fold
 from video_assets.tables import CLIPS, EMBEDDINGS, FAILED, FRAMES, OK, Table
 
 ITEM_COLUMN = {CLIPS.name: "video_path", FRAMES.name: "clip_id", EMBEDDINGS.name: "clip_id"}
 """The column that names the upstream row an item was made from."""
 
 
-def lost_items(table: Table, upstream: pa.Table, rows: pa.Table) -> tuple[set[str], set[str]]:
+def lost_items(fold: Fold) -> tuple[set[str], set[str]]:
     """Upstream's ok items that have no row at all, and items with rows that upstream does not have."""
-    column = ITEM_COLUMN[table.name]
-    wanted = {row[column] for row in upstream.select([column, "status"]).to_pylist() if row["status"] == OK}
-    found = set(rows[column].to_pylist())
+    assert fold.upstream is not None
+    column = ITEM_COLUMN[fold.table.name]
+    wanted = set(_values(fold.upstream, column, OK))
+    found = set(fold.rows[column].to_pylist())
     return wanted - found, found - wanted
+
+
+def lost_vectors(fold: Fold, models: Iterable[str]) -> set[tuple[str, str]]:
+    """Ok frames without an ok vector of a model, by model, where the clip is not a failed item of the model."""
+    assert fold.upstream is not None
+    frames = set(zip(*(_values(fold.upstream, name, OK) for name in ("image_id", "clip_id")), strict=True))
+    made = set(zip(*(_values(fold.rows, name, OK) for name in ("model", "image_id")), strict=True))
+    failed = set(zip(*(_values(fold.rows, name, FAILED) for name in ("model", "clip_id")), strict=True))
+    wanted = {(model, image) for model in models for image, clip in frames if (model, clip) not in failed}
+    return wanted - made
+
+
+def _values(rows: pa.Table, column: str, status: str) -> list[Any]:
+    return [row[column] for row in rows.select([column, "status"]).to_pylist() if row["status"] == status]
 
 
 def failed_share(table: Table, rows: pa.Table) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
@@ -14,7 +14,7 @@ from video_assets.embedding.embedder import embedder_identity, open_embedder
 from video_assets.keys import Partition, content_id
 from video_assets.settings import Settings
 from video_assets.stages.images import read_images
-from video_assets.stages.items import Item, Outcome, Report, run_stage
+from video_assets.stages.items import Item, Outcome, Report, Row, run_stage
 from video_assets.storage.registry import open_store, split_uri
 from video_assets.table_store.items import ItemRecords
 from video_assets.table_store.parquet import ParquetTables
@@ -61,27 +61,39 @@ def code_version(models: Iterable[str]) -> str:
 
 
 def build_embeddings(
-    partition: Partition, frames: pa.Table, *, tables: ParquetTables, settings: Settings, report: Report
+    partition: Partition,
+    frames: Callable[[], pa.Table],
+    *,
+    tables: ParquetTables,
+    settings: Settings,
+    report: Report,
 ) -> Fold:
     """One item for each clip and model; a model added later embeds without touching the others."""
     records = ItemRecords(tables.store, EMBEDDINGS, partition)
-    good = [row for row in frames.to_pylist() if row["status"] == OK]
-    items = [
-        _item(model, list(rows), records, settings)
-        for model in settings.embed_models
-        for _, rows in groupby(good, key=lambda row: (row["video_path"], row["clip_id"]))
-    ]
-    return run_stage(EMBEDDINGS, partition, items, embed_clip, tables=tables, settings=settings, report=report)
+
+    def items(rows: pa.Table) -> Iterator[Item]:
+        good = [row for row in rows.to_pylist() if row["status"] == OK]
+        by_clip = [list(group) for _, group in groupby(good, key=lambda row: (row["video_path"], row["clip_id"]))]
+        return (_item(model, group, records, settings) for model in settings.embed_models for group in by_clip)
+
+    return run_stage(EMBEDDINGS, partition, frames, items, embed_clip, tables=tables, settings=settings, report=report)
 
 
-def _item(model: str, frames: list[dict[str, Any]], records: ItemRecords, settings: Settings) -> Item:
+def _item(model: str, frames: list[Row], records: ItemRecords, settings: Settings) -> Item:
     version, dim = embedder_identity(model)
     item_id = content_id("embedding", model, version, CODE_VERSION, *(row["image_id"] for row in frames))
     first = frames[0]
     identity = {name: first[name] for name in ("clip_id", "video_path", "camera")}
     identity |= {"model": model, "model_version": version, "dim": dim}
-    kept = tuple({name: row[name] for name in _FRAME_COLUMNS} for row in frames)
-    return Item(item_id, EmbedTask(model, settings.model_cache, kept, records.uri(item_id)), identity)
+    by_image = {frame["image_id"]: {name: frame[name] for name in _FRAME_COLUMNS} for frame in frames}
+    vectors_uri = records.uri(item_id)
+
+    def facts(row: Row) -> Row:
+        if row["image_id"] is None:
+            return identity
+        return {**identity, **by_image[row["image_id"]], "vectors_uri": vectors_uri}
+
+    return Item(item_id, EmbedTask(model, settings.model_cache, tuple(by_image.values()), vectors_uri), identity, facts)
 
 
 def embed_clip(task: EmbedTask) -> Outcome:

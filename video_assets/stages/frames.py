@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Literal
 
 import pyarrow as pa
 
 from video_assets.keys import Partition, blob_key, content_id, image_id
 from video_assets.settings import Settings
-from video_assets.stages.extraction import write_frames
+from video_assets.stages.extraction import SUFFIX, write_frames
 from video_assets.stages.images import read_image_bytes
-from video_assets.stages.items import Item, Outcome, Report, failed_row, run_stage
+from video_assets.stages.items import Item, Outcome, Report, Row, failed_row, run_stage
+from video_assets.storage.object_store import ObjectStore
 from video_assets.storage.registry import open_store, split_uri
 from video_assets.table_store.parquet import ParquetTables
 from video_assets.table_store.table_store import Fold
 from video_assets.tables import FRAMES, OK
 from video_assets.video.errors import DecodeError, MediaError
+from video_assets.video.sampling import parse_policy
 
 CODE_VERSION = "1"
 """Raised when the same clip and parameters would give other frames, images or rows."""
@@ -29,6 +31,7 @@ class FramesTask:
     """One clip, how it is sampled and written, and where its images go."""
 
     clip_uri: str
+    clip_etag: str | None
     label: str
     sampling: str
     image_format: Literal["jpeg", "png"]
@@ -38,57 +41,78 @@ class FramesTask:
     item_id: str
     store_uri: str
     key: str
-    start_time: datetime | None
     row: Mapping[str, Any]
 
 
 def build_frames(
-    partition: Partition, clips: pa.Table, *, tables: ParquetTables, settings: Settings, report: Report
+    partition: Partition,
+    clips: Callable[[], pa.Table],
+    *,
+    tables: ParquetTables,
+    settings: Settings,
+    report: Report,
 ) -> Fold:
     """One item for each ok clip."""
-    items = [_item(row, partition, tables.store.uri, settings) for row in clips.to_pylist() if row["status"] == OK]
-    return run_stage(FRAMES, partition, items, make_frames, tables=tables, settings=settings, report=report)
+
+    def items(rows: pa.Table) -> Iterator[Item]:
+        return (_item(row, partition, tables.store, settings) for row in rows.to_pylist() if row["status"] == OK)
+
+    return run_stage(FRAMES, partition, clips, items, make_frames, tables=tables, settings=settings, report=report)
 
 
-def _item(row: dict[str, Any], partition: Partition, store_uri: str, settings: Settings) -> Item:
-    parameters = {
-        "sampling": settings.frames_sampling,
-        "format": settings.frames_format,
-        "quality": str(settings.frames_quality),
-        "longest_side": str(settings.frames_longest_side),
-        "packing": settings.frames_packing,
-    }
-    item_id = content_id("frames", row["clip_id"], parameters, CODE_VERSION)
-    identity = {name: row[name] for name in ("clip_id", "video_path", "camera")}
+def _item(clip: Row, partition: Partition, store: ObjectStore, settings: Settings) -> Item:
+    item_id = content_id("frames", clip["clip_id"], _parameters(settings), CODE_VERSION)
+    identity = {name: clip[name] for name in ("clip_id", "video_path", "camera")}
+    key = blob_key(FRAMES.name, partition, item_id, "")
+    referenced = clip["clip_uri"] == clip["video_path"]
     task = FramesTask(
-        clip_uri=row["clip_uri"],
-        label=row["video_path"],
+        clip_uri=clip["clip_uri"],
+        clip_etag=clip["source_etag"] if referenced else None,
+        label=clip["video_path"],
         sampling=settings.frames_sampling,
         image_format=settings.frames_format,
         quality=settings.frames_quality,
         longest_side=settings.frames_longest_side,
         packing=settings.frames_packing,
         item_id=item_id,
-        store_uri=store_uri,
-        key=blob_key(FRAMES.name, partition, item_id, ""),
-        start_time=row["start_time"],
+        store_uri=store.uri,
+        key=key,
         row=identity,
     )
-    return Item(item_id, task, identity)
+
+    def facts(frame: Row) -> Row:
+        if frame["image_id"] is None:
+            return identity
+        path = ".tar" if frame["image_offset"] is not None else f"/{frame['image_id']}{SUFFIX[frame['image_format']]}"
+        start = clip["start_time"]
+        captured = None if start is None else start + timedelta(seconds=frame["pts_s"])
+        return {**identity, "captured_at": captured, "image_url": store.uri_of(key + path)}
+
+    return Item(item_id, task, identity, facts)
+
+
+def _parameters(settings: Settings) -> dict[str, str]:
+    """What decides the frames of a clip. Two ways to write one sampling are one."""
+    return {
+        "sampling": repr(parse_policy(settings.frames_sampling)),
+        "format": settings.frames_format,
+        "quality": str(settings.frames_quality) if settings.frames_format == "jpeg" else "",
+        "longest_side": str(settings.frames_longest_side),
+        "packing": settings.frames_packing,
+    }
 
 
 def make_frames(task: FramesTask) -> Outcome:
     """Samples a clip. A damaged one keeps its good frames, and a failed row says what is missing."""
     from video_assets.video.extract import FrameExtraction
     from video_assets.video.image import ImageOptions
-    from video_assets.video.sampling import parse_policy
 
     options = ImageOptions(task.image_format, task.quality, task.longest_side)
     store = open_store(task.store_uri)
     root, key = split_uri(task.clip_uri)
     rows: list[dict[str, Any]] = []
     try:
-        with open_store(root).open(key) as media:
+        with open_store(root).open(key, etag=task.clip_etag) as media:
             extraction = FrameExtraction(media, parse_policy(task.sampling), options, label=task.label)
             rows = write_frames(
                 extraction,
@@ -103,16 +127,11 @@ def make_frames(task: FramesTask) -> Outcome:
         problem = error
     if problem is None and not rows:
         problem = DecodeError(task.label, "has no frame to sample")
-    rows = [{**task.row, **row, **_identified(row, task)} for row in rows]
+    rows = [{**task.row, **row, "image_id": image_id(task.item_id, row["frame_idx"])} for row in rows]
     if problem is not None:
         rows.append(failed_row(dict(task.row), problem.stage, str(problem)))
     size = sum(row.get("image_size_bytes") or 0 for row in rows)
     return Outcome(FRAMES.rows(rows), problem is not None, problem is not None and problem.retryable, size)
-
-
-def _identified(row: dict[str, Any], task: FramesTask) -> dict[str, Any]:
-    captured = task.start_time and task.start_time + timedelta(seconds=row["pts_s"])
-    return {"image_id": image_id(task.item_id, row["frame_idx"]), "captured_at": captured}
 
 
 def draw_contact_sheet(*tables: pa.Table) -> bytes | None:

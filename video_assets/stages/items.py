@@ -6,16 +6,17 @@ Every stage that works item by item is a list of items and a function; this is t
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
+from video_assets.embedding.errors import EmbedderUnavailable
 from video_assets.errors import VideoAssetsError
 from video_assets.keys import Partition
 from video_assets.settings import Settings
-from video_assets.storage.object_store import StoreUnavailable
+from video_assets.storage.object_store import ObjectChanged, StoreUnavailable
 from video_assets.table_store.items import ItemRecord, ItemRecords
 from video_assets.table_store.parquet import ParquetTables
 from video_assets.table_store.table_store import Fold
@@ -23,26 +24,38 @@ from video_assets.tables import FAILED, OK, Table
 from video_assets.work.pool import Done, Failed, run_items
 from video_assets.work.progress import Progress
 
+Row = dict[str, Any]
+
 Report = Callable[[str], None]
 """Where progress goes, a line at a time."""
-
 
 MAX_RUN_DEATHS = 10
 """An item in hand at so many deaths of its run is taken for their cause. More than `max_attempts`, since a run that is
 killed from outside (a preempted machine, a restart) says little about the items it had in hand."""
 
+STOPPING_STAGES = frozenset({StoreUnavailable.stage, EmbedderUnavailable.stage})
+"""Errors that are no item's fault, and would befall every other item too."""
+
 
 class StageStopped(VideoAssetsError):
-    """A run that cannot go on, for a reason that is no item's: the store is away, full or not permitted."""
+    """A run that cannot go on, for a reason that is no item's: the store or the model is away."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One unit of work. `task` is pickled to a worker; `identity` is what a failed row keeps of the item."""
+    """One unit of work.
+
+    Attributes:
+        task: pickled to a worker.
+        identity: what a failed row keeps of the item.
+        facts: the columns of a row of the item that the work does not decide: what upstream says now, and where the
+            store lies now. A record keeps results; these are set at each fold.
+    """
 
     item_id: str
     task: Any
-    identity: dict[str, Any]
+    identity: Row
+    facts: Callable[[Row], Row]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +71,7 @@ class Outcome:
     size_bytes: int = 0
 
 
-def failed_row(identity: dict[str, Any], stage: str, message: str) -> dict[str, Any]:
+def failed_row(identity: Row, stage: str, message: str) -> Row:
     """A row that keeps an item's identity and says what went wrong."""
     return {**identity, "status": FAILED, "error_stage": stage, "error_msg": message, "attempts": 0}
 
@@ -66,7 +79,8 @@ def failed_row(identity: dict[str, Any], stage: str, message: str) -> dict[str, 
 def run_stage(
     table: Table,
     partition: Partition,
-    items: Iterable[Item],
+    upstream: Callable[[], pa.Table],
+    items: Callable[[pa.Table], Iterable[Item]],
     function: Callable[[Any], Outcome],
     *,
     tables: ParquetTables,
@@ -76,63 +90,114 @@ def run_stage(
     """Works off what is due of a partition's items, one record each, and folds all their records.
 
     Items run in worker processes: one that raises, hangs or crashes becomes a failed record and costs nothing else.
-    One run works on a partition at a time. The fold is not committed here.
+    One run works on a partition at a time; it reads upstream when its turn comes, so that none builds on what another
+    has replaced meanwhile. The fold is not committed here.
+
+    Raises:
+        StageStopped: see STOPPING_STAGES. No item is charged with an attempt.
     """
-    by_id = {item.item_id: item for item in items}
-    records = ItemRecords(tables.store, table, partition)
     # What killed runs left half-written; nothing of a living one is touched.
     tables.store.sweep()
     with tables.writer(table, partition):
         base = tables.version(table, partition)
-        done, begun = records.load(by_id)
-        tries = {i: max(done[i].attempts if i in done else 0, begun.get(i, 0)) for i in by_id}
-        due = [i for i in by_id if i not in done or done[i].due(settings.max_attempts)]
-        for item_id in [i for i in due if tries[i] - (done[i].attempts if i in done else 0) >= MAX_RUN_DEATHS]:
-            due.remove(item_id)
-            done[item_id] = _given_up(by_id[item_id], table, tries[item_id])
-            records.publish(done[item_id])
+        rows = upstream()
+        by_id = {item.item_id: item for item in items(rows)}
+        records = ItemRecords(tables.store, table, partition)
+        work = _PartitionWork(table, by_id, records, *records.load(by_id), settings)
+        due = work.due()
         progress = Progress(report, unit=table.name, total=len(due))
+        for result in work.run(due, function, progress.tick):
+            progress.add(failed=not isinstance(result, Done), size_bytes=_size_bytes(result))
+        if due:
+            progress.finish()
+    folded = fold(table, ((by_id[item_id], work.done[item_id]) for item_id in by_id))
+    return Fold(table, partition, folded, base, made=len(due), upstream=rows)
+
+
+@dataclass
+class _PartitionWork:
+    """The items of a partition while a run works on them. `begun` counts attempts by their markers."""
+
+    table: Table
+    items: dict[str, Item]
+    records: ItemRecords
+    done: dict[str, ItemRecord]
+    begun: dict[str, int]
+    settings: Settings
+
+    def due(self) -> list[str]:
+        """What is missing or may be tried again. An item that every run died over is given up here."""
+        due = []
+        for item_id in self.items:
+            record = self.done.get(item_id)
+            if record is not None and not record.due(self.settings.max_attempts):
+                continue
+            if self._tries(item_id) - (record.attempts if record else 0) >= MAX_RUN_DEATHS:
+                self._publish(_given_up(self.items[item_id], self.table, self._tries(item_id)))
+            else:
+                due.append(item_id)
+        return due
+
+    def run(
+        self, due: list[str], function: Callable[[Any], Outcome], tick: Callable[[], None]
+    ) -> Iterator[Done[Outcome] | Failed]:
+        """Runs the items, publishes their records, and yields what became of each."""
+        in_hand: set[str] = set()
+
+        def begin(item_id: str) -> None:
+            in_hand.add(item_id)
+            self.records.begin(item_id, self._tries(item_id) + 1)
+
         results = run_items(
             function,
-            ((i, by_id[i].task) for i in due),
-            workers=min(settings.workers, max(1, len(due))),
-            timeout_s=settings.item_timeout_s,
-            on_start=lambda item_id: records.begin(item_id, tries[item_id] + 1),
-            on_progress=progress.tick,
+            ((item_id, self.items[item_id].task) for item_id in due),
+            workers=min(self.settings.workers, max(1, len(due))),
+            timeout_s=self.settings.item_timeout_s,
+            on_start=begin,
+            on_progress=tick,
         )
-        with contextlib.closing(results):
-            for result in results:
-                if isinstance(result, Failed) and result.stage == StoreUnavailable.stage:
-                    # No fault of any item: the run ends, and those in hand have not been tried.
-                    results.close()
-                    records.withdraw({i: tries[i] for i in due if i not in done})
-                    raise StageStopped(f"table {table.name}", result.message, "Run it again: what is done is kept.")
-                record = _record(by_id[result.item_id], table, result, tries[result.item_id] + 1)
-                records.publish(record)
-                done[result.item_id] = record
-                progress.add(failed=record.status == FAILED, size_bytes=_size_bytes(result))
-        progress.finish()
-    return Fold(table, partition, fold(table, (done[item_id] for item_id in by_id)), base, made=len(due))
+        try:
+            with contextlib.closing(results):
+                for result in results:
+                    self._publish(self._record(result))
+                    in_hand.discard(result.item_id)
+                    yield result
+        except BaseException:
+            # This process lives and knows that no item is to blame; only a death counts as an attempt.
+            with contextlib.suppress(Exception):
+                self.records.withdraw({item_id: self._tries(item_id) for item_id in in_hand})
+            raise
+
+    def _record(self, result: Done[Outcome] | Failed) -> ItemRecord:
+        item, tries = self.items[result.item_id], self._tries(result.item_id)
+        if isinstance(result, Done):
+            outcome = result.value
+            status = FAILED if outcome.failed else OK
+            return ItemRecord(item.item_id, outcome.rows, status, tries + 1, outcome.retryable)
+        if result.stage in STOPPING_STAGES:
+            raise StageStopped(f"table {self.table.name}", result.message, "Run it again: what is done is kept.")
+        rows = self.table.rows([failed_row(item.identity, result.stage, result.message)])
+        # What is not at the source now may be there again: that is no failing of the item.
+        attempts = max(tries, 1) if result.stage == ObjectChanged.stage else tries + 1
+        return ItemRecord(item.item_id, rows, FAILED, attempts, result.retryable)
+
+    def _publish(self, record: ItemRecord) -> None:
+        self.records.publish(record)
+        self.done[record.item_id] = record.without_extra_columns(self.table)
+
+    def _tries(self, item_id: str) -> int:
+        record = self.done.get(item_id)
+        return max(record.attempts if record else 0, self.begun.get(item_id, 0))
 
 
-def fold(table: Table, records: Iterable[ItemRecord]) -> pa.Table:
-    """The rows of the records as one table, in the order of its key, each with its item's attempts."""
-    rows = [table.schema.empty_table()]
-    for record in records:
-        attempts = pa.array([record.attempts] * len(record.rows), pa.int32())
-        kept = record.rows.select(table.schema.names)
-        rows.append(kept.set_column(kept.column_names.index("attempts"), table.schema.field("attempts"), attempts))
-    return pa.concat_tables(rows).sort_by([(name, "ascending") for name in table.key])
-
-
-def _record(item: Item, table: Table, result: Done[Outcome] | Failed, attempts: int) -> ItemRecord:
-    """What a run's result makes of an item."""
-    if isinstance(result, Done):
-        outcome = result.value
-        status = FAILED if outcome.failed else OK
-        return ItemRecord(item.item_id, outcome.rows, status, attempts, outcome.retryable)
-    rows = table.rows([failed_row(item.identity, result.stage, result.message)])
-    return ItemRecord(item.item_id, rows, FAILED, attempts, result.retryable)
+def fold(table: Table, records: Iterable[tuple[Item, ItemRecord]]) -> pa.Table:
+    """The rows of the records, with the facts of their items, as one table in the order of its key."""
+    rows = [
+        {**row, **item.facts(row), "attempts": record.attempts}
+        for item, record in records
+        for row in record.rows.to_pylist()
+    ]
+    return table.rows(rows).sort_by([(name, "ascending") for name in table.key])
 
 
 def _size_bytes(result: Done[Outcome] | Failed) -> int:

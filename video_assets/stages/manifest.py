@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from video_assets.keys import Partition
+from video_assets.path_template import Unmatched
 from video_assets.settings import Settings
-from video_assets.sources.listing import Listing, PartitionScan, Upload
+from video_assets.sources.listing import Listing, PartitionScan, Upload, scan_partitions
+from video_assets.stages.items import Row, failed_row
 from video_assets.storage.object_store import ObjectInfo, ObjectNotFound, ObjectStore
 from video_assets.storage.registry import open_store
 from video_assets.table_store.parquet import ParquetTables
@@ -32,7 +33,7 @@ class Manifest:
 
 def open_listing(settings: Settings) -> Listing:
     """The source of a deployment, ready to be read."""
-    return Listing(open_store(settings.source_uri()), settings.template(), settings.settle_s)
+    return Listing(open_store(settings.source_uri()), settings.template(), settings.settle_s, settings.start_date)
 
 
 def build_manifest(partition: Partition, *, tables: ParquetTables, settings: Settings) -> Manifest:
@@ -42,16 +43,36 @@ def build_manifest(partition: Partition, *, tables: ParquetTables, settings: Set
     """
     listing = open_listing(settings)
     base = tables.version(VIDEO_MANIFEST, partition)
+    earlier = _earlier(tables, partition)
     uploads = [_row(listing.store, upload) for upload in listing.partition(partition)]
     listed = {row["video_path"] for row in uploads}
-    absent = [row for row in _earlier(tables, partition) if row["video_path"] not in listed]
-    kept = [
-        {**row, "source_deleted_at": row["source_deleted_at"] or listing.now}
-        for row in absent
-        if _is_gone(listing.store, row)
-    ]
-    rows = VIDEO_MANIFEST.rows(sorted(uploads + kept, key=lambda row: row["video_path"]))
-    return Manifest(Fold(VIDEO_MANIFEST, partition, rows, base, made=len(uploads)), dict(listing.skipped))
+    kept = [row for row in earlier if row["video_path"] not in listed]
+    rows = uploads + [row for row in (_still(row, partition, listing) for row in kept) if row is not None]
+    known = {(row["video_path"], row["etag"]) for row in earlier}
+    made = sum((row["video_path"], row["etag"]) not in known for row in uploads)
+    table = VIDEO_MANIFEST.rows(sorted(rows, key=lambda row: row["video_path"]))
+    return Manifest(Fold(VIDEO_MANIFEST, partition, table, base, made=made), dict(listing.skipped))
+
+
+def _still(row: Row, partition: Partition, listing: Listing) -> Row | None:
+    """What becomes of a row whose video is not among the partition's uploads now.
+
+    Gone from the source: it stays, with the time it was first seen gone. Being overwritten, or no longer read by the
+    template, or of another source: it stays as it is, since none of these says that the footage is gone. In another
+    partition by the template as it is now: None.
+    """
+    key = listing.store.key_of(row["video_path"])
+    if key is None:
+        return row
+    try:
+        info = listing.store.head(key)
+    except ObjectNotFound:
+        return {**row, "source_deleted_at": row["source_deleted_at"] or listing.now}
+    try:
+        elsewhere = listing.template.match(key, info.last_modified).partition != partition
+    except Unmatched:
+        return row
+    return None if elsewhere else row
 
 
 def build_unmatched(*, tables: ParquetTables, settings: Settings) -> Manifest:
@@ -64,8 +85,21 @@ def build_unmatched(*, tables: ParquetTables, settings: Settings) -> Manifest:
 def unmatched_fold(listing: Listing, tables: ParquetTables) -> Fold:
     """The table `unmatched`, from a listing that has read the whole source."""
     base = tables.version(UNMATCHED, None)
-    rows = [{**_object(listing.store, m.info), "source": SOURCE, "reason": m.reason} for m in listing.misfits]
+    rows = [
+        failed_row({**_object(listing.store, m.info), "source": SOURCE}, "match", m.reason) for m in listing.misfits
+    ]
     return Fold(UNMATCHED, None, UNMATCHED.rows(sorted(rows, key=lambda row: row["video_path"])), base)
+
+
+def scan_source(listing: Listing, tables: ParquetTables) -> dict[Partition, PartitionScan]:
+    """Every partition that has uploads, and (empty) those whose manifest has some that are gone."""
+    scans = scan_partitions(listing.everything())
+    for partition in tables.partitions(VIDEO_MANIFEST):
+        if partition not in scans:
+            before = manifest_scan(partition, tables, listing.store)
+            if before is not None and before.videos:
+                scans[partition] = PartitionScan()
+    return scans
 
 
 def manifest_scan(partition: Partition, tables: ParquetTables, source: ObjectStore) -> PartitionScan | None:
@@ -88,7 +122,7 @@ def last_modified_text(time: datetime) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _object(store: ObjectStore, info: ObjectInfo) -> dict[str, Any]:
+def _object(store: ObjectStore, info: ObjectInfo) -> Row:
     return {
         "video_path": store.uri_of(info.key),
         "size_bytes": info.size_bytes,
@@ -97,7 +131,7 @@ def _object(store: ObjectStore, info: ObjectInfo) -> dict[str, Any]:
     }
 
 
-def _row(store: ObjectStore, upload: Upload) -> dict[str, Any]:
+def _row(store: ObjectStore, upload: Upload) -> Row:
     return {
         **_object(store, upload.info),
         "camera": upload.fields.camera,
@@ -108,21 +142,9 @@ def _row(store: ObjectStore, upload: Upload) -> dict[str, Any]:
     }
 
 
-def _earlier(tables: ParquetTables, partition: Partition) -> list[dict[str, Any]]:
+def _earlier(tables: ParquetTables, partition: Partition) -> list[Row]:
     try:
-        rows: list[dict[str, Any]] = tables.read(VIDEO_MANIFEST, partition).to_pylist()
+        rows: list[Row] = tables.read(VIDEO_MANIFEST, partition).to_pylist()
     except PartitionNotFound:
         return []
     return rows
-
-
-def _is_gone(store: ObjectStore, row: dict[str, Any]) -> bool:
-    """Gone from this source, not merely settling, or read by another template or from another source now."""
-    key = store.key_of(row["video_path"])
-    if key is None:
-        return False
-    try:
-        store.head(key)
-    except ObjectNotFound:
-        return True
-    return False

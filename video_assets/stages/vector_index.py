@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from datetime import datetime
 from typing import Any
 
@@ -16,10 +16,10 @@ from video_assets.settings import Settings
 from video_assets.stages.embeddings import read_vectors
 from video_assets.stages.items import Report
 from video_assets.table_store.parquet import ParquetTables
-from video_assets.table_store.table_store import Fold
+from video_assets.table_store.table_store import Fold, PartitionNotFound
 from video_assets.tables import OK, VECTOR_INDEX
 from video_assets.vectors.sync import sync_partition
-from video_assets.vectors.vector_index import Point, PointFilter, VectorIndex, open_vector_index, point_id
+from video_assets.vectors.vector_index import Point, PointFilter, VectorIndex, epoch_us, open_vector_index, point_id
 
 CODE_VERSION = "1"
 """Raised when the same vectors would give other points or rows."""
@@ -42,24 +42,41 @@ _PAYLOAD = (
 
 
 def build_index(
-    partition: Partition, embeddings: pa.Table, *, tables: ParquetTables, settings: Settings, report: Report
+    partition: Partition,
+    embeddings: Callable[[], pa.Table],
+    *,
+    tables: ParquetTables,
+    settings: Settings,
+    report: Report,
 ) -> Fold:
-    """Makes the index hold exactly the partition's ok vectors. Only missing or changed points are read and written."""
+    """Makes the index hold exactly the partition's ok vectors. Only missing or changed points are read and written.
+
+    A model that is no longer set, but was, loses the partition's points.
+    """
     index = open_vector_index(settings.index, api_key=settings.qdrant_api_key)
     try:
         with tables.writer(VECTOR_INDEX, partition):
             base = tables.version(VECTOR_INDEX, partition)
-            models = sorted({*settings.embed_models, *embeddings["model"].to_pylist()})
+            upstream = embeddings()
+            models = sorted({*settings.embed_models, *_indexed_models(tables, partition)})
             rows, made = [], 0
             for model in models:
-                mine = embeddings.filter((pc.field("model") == model) & (pc.field("status") == OK))
+                mine = upstream.filter((pc.field("model") == model) & (pc.field("status") == OK))
                 row, changed = _sync_model(index, model, partition, mine)
                 rows.append(row)
                 made += changed
                 report(f"vector_index: {model}: {row['points']} points, {changed} changed")
     finally:
         index.close()
-    return Fold(VECTOR_INDEX, partition, VECTOR_INDEX.rows(rows), base, made=made)
+    return Fold(VECTOR_INDEX, partition, VECTOR_INDEX.rows(rows), base, made=made, upstream=upstream)
+
+
+def _indexed_models(tables: ParquetTables, partition: Partition) -> set[str]:
+    """The models that the partition has points of, by the earlier commit."""
+    try:
+        return set(tables.read(VECTOR_INDEX, partition)["model"].to_pylist())
+    except PartitionNotFound:
+        return set()
 
 
 def _sync_model(index: VectorIndex, model: str, partition: Partition, rows: pa.Table) -> tuple[dict[str, Any], int]:
@@ -67,7 +84,7 @@ def _sync_model(index: VectorIndex, model: str, partition: Partition, rows: pa.T
     version, dim = embedder_identity(model)
     index.ensure(model, dim)
     by_id = {point_id(row["model"], row["model_version"], row["image_id"]): row for row in rows.to_pylist()}
-    wanted = {point: content_id("point", repr(_payload(row))) for point, row in by_id.items()}
+    wanted = {point: content_id("point", repr(_payload(row)), _vector_of(row)) for point, row in by_id.items()}
 
     def load(ids: Set[str]) -> Iterator[Point]:
         due = pa.Table.from_pylist([by_id[point] for point in sorted(ids)], schema=rows.schema)
@@ -91,9 +108,14 @@ def _sync_model(index: VectorIndex, model: str, partition: Partition, rows: pa.T
     return row, result.upserted + result.removed
 
 
+def _vector_of(row: dict[str, Any]) -> str:
+    """Names the vector: the item that made it, whose id changes with whatever changes the vector, and its row."""
+    return f"{row['vectors_uri'].rsplit('/', 1)[1]}#{row['vector_row']}"
+
+
 def _payload(row: dict[str, Any]) -> dict[str, Any]:
     """What a search result shows, and is filtered by. Times are integers: microseconds since 1970."""
     payload = {name: row[name] for name in _PAYLOAD if row[name] is not None}
     if isinstance(captured_at := payload.get("captured_at"), datetime):
-        payload["captured_at"] = round(captured_at.timestamp() * 1_000_000)
+        payload["captured_at"] = epoch_us(captured_at)
     return payload

@@ -32,13 +32,15 @@ MIN_PART_BYTES = 5 * 1024 * 1024
 
 
 class StoreError(VideoAssetsError):
-    """A store could not do what was asked."""
+    """A store could not do what was asked. `stage` becomes a row's `error_stage`."""
+
+    stage: ClassVar[str] = "read"
 
 
 class StoreUnavailable(StoreError):
     """The store as a whole is missing, not permitted, full or broken: nothing is known about the object."""
 
-    stage: ClassVar[str] = "store"
+    stage = "store"
 
 
 class InvalidUri(StoreError):
@@ -52,6 +54,8 @@ class InvalidKey(StoreError):
 class ObjectNotFound(StoreError):
     """No object has this key."""
 
+    stage = "source"
+
 
 class ObjectUnreadable(StoreError):
     """This object cannot be read (permissions, a bad sector), though its store can: the fault of one item."""
@@ -59,6 +63,8 @@ class ObjectUnreadable(StoreError):
 
 class ObjectChanged(StoreError):
     """The object is not, or no longer, the version that was asked for."""
+
+    stage = "source"
 
 
 def object_changed(item: str, found: str, wanted: str) -> ObjectChanged:

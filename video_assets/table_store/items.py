@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -31,6 +31,10 @@ class ItemRecord:
     status: str
     attempts: int
     retryable: bool = False
+
+    def without_extra_columns(self, table: Table) -> ItemRecord:
+        """The record as `ItemRecords.read` gives it."""
+        return replace(self, rows=self.rows.select(table.schema.names))
 
     def due(self, max_attempts: int) -> bool:
         """Whether another run should try again."""

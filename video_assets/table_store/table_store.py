@@ -36,7 +36,8 @@ class Fold:
     """A partition's rows, ready to commit.
 
     `base` is the version of the committed table when the rows were folded, None where there was none: the commit is
-    refused if it has changed since. `made` counts the items that this run worked on.
+    refused if it has changed since. `made` counts the items that this run worked on; `upstream` is what the rows were
+    made of, for the checks.
     """
 
     table: Table
@@ -44,6 +45,7 @@ class Fold:
     rows: pa.Table
     base: str | None
     made: int = 0
+    upstream: pa.Table | None = None
 
     @property
     def data_version(self) -> str:

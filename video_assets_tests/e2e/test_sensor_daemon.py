@@ -1,4 +1,4 @@
-"""The real daemon: a file copied into the watched folder becomes searchable, whatever happens to the daemon meanwhile."""
+"""The real daemon: an upload becomes searchable by itself, whatever happens to the daemon meanwhile."""
 
 from __future__ import annotations
 

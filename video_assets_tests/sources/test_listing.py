@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -19,6 +20,7 @@ from video_assets.storage.registry import open_store
 UTC = ZoneInfo("UTC")
 TEMPLATE = "{vehicle}/{date:%Y-%m-%d}/{camera}/{start:%H%M%S}{ext}"
 DAY = Partition("2026-01-03", "veh-7")
+FIRST_DAY = date(2026, 1, 1)
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ def put(root: Path, key: str, data: bytes = b"video", age_s: float = 3600) -> Pa
 
 
 def listing(root: Path, template: str = TEMPLATE, settle_s: float = 60) -> Listing:
-    return Listing(open_store(str(root)), PathTemplate(template, (".mp4",), UTC, UTC), settle_s)
+    return Listing(open_store(str(root)), PathTemplate(template, (".mp4",), UTC, UTC), settle_s, FIRST_DAY)
 
 
 def test_a_partition_is_its_own_videos(uploads: Path) -> None:
@@ -55,7 +57,7 @@ def test_a_partition_is_its_own_videos(uploads: Path) -> None:
         "veh-7/2026-01-03/front/083000.mp4",
         "veh-7/2026-01-03/rear/083000.MP4",
     ]
-    assert found.skipped == {"empty": 1, "extension": 1}
+    assert +found.skipped == {"empty": 1, "extension": 1}
     assert [misfit.info.key for misfit in found.misfits] == ["veh-7/2026-01-03/front/broken-name.mp4"]
 
 
@@ -75,7 +77,7 @@ def test_an_upload_under_way_waits(tmp_path: Path) -> None:
     put(tmp_path, "veh-7/2026-01-03/front/083000.mp4", age_s=10)
     found = listing(tmp_path)
     assert list(found.partition(DAY)) == []
-    assert found.skipped == {"settling": 1}
+    assert +found.skipped == {"settling": 1}
     assert len(list(listing(tmp_path, settle_s=5).partition(DAY))) == 1
 
 

@@ -8,6 +8,7 @@ import shutil
 import tarfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from video_assets.stages.vector_index import build_index
 from video_assets.storage.registry import open_store
 from video_assets.table_store.parquet import ParquetTables
 from video_assets.table_store.table_store import Fold
-from video_assets.tables import EMBEDDINGS, FRAMES
+from video_assets.tables import CLIPS, EMBEDDINGS, FRAMES, VIDEO_MANIFEST
 from video_assets.vectors.vector_index import PointFilter, open_vector_index
 from video_assets_tests.embedding.tiny_clip import write_tiny_clip
 from video_assets_tests.video.make_video import make_video
@@ -48,16 +49,14 @@ class Chain:
         manifest = build_manifest(DAY, tables=tables, settings=settings).fold
         tables.commit(manifest)
         folds = {"video_manifest": manifest}
-        rows = manifest.rows
-        for name, stage in (
-            ("clips", build_clips),
-            ("frames", build_frames),
-            ("embeddings", build_embeddings),
-            ("vector_index", build_index),
+        for upstream, name, stage in (
+            (VIDEO_MANIFEST, "clips", build_clips),
+            (CLIPS, "frames", build_frames),
+            (FRAMES, "embeddings", build_embeddings),
+            (EMBEDDINGS, "vector_index", build_index),
         ):
-            folds[name] = stage(DAY, rows, tables=tables, **silent)
+            folds[name] = stage(DAY, partial(tables.read, upstream, DAY), tables=tables, **silent)
             tables.commit(folds[name])
-            rows = folds[name].rows
         return folds
 
     def keys(self, prefix: str) -> list[str]:

@@ -36,11 +36,22 @@ def settings(**changes: Any) -> Settings:
 
 
 def run(tables: ParquetTables, behaviours: dict[str, Behaviour], **changes: Any) -> Fold:
-    items = [
-        Item(name, replace(behaviour, name=name), {"clip_id": name, "video_path": f"file:///{name}"})
-        for name, behaviour in behaviours.items()
-    ]
-    return run_stage(CLIPS, DAY, items, behave, tables=tables, settings=settings(**changes), report=lambda line: None)
+    items = [_item(name, behaviour) for name, behaviour in behaviours.items()]
+    return run_stage(
+        CLIPS,
+        DAY,
+        CLIPS.schema.empty_table,
+        lambda rows: items,
+        behave,
+        tables=tables,
+        settings=settings(**changes),
+        report=lambda line: None,
+    )
+
+
+def _item(name: str, behaviour: Behaviour) -> Item:
+    identity = {"clip_id": name, "video_path": f"file:///{name}"}
+    return Item(name, replace(behaviour, name=name), identity, lambda row: identity)
 
 
 def rows(fold: Fold) -> dict[str, dict[str, Any]]:

@@ -107,7 +107,7 @@ def test_unmatched_videos_are_rows_with_reasons(tables: ParquetTables, uploads: 
     put(uploads, "bad|id/2026-01-03/front/083000.mp4")
     put(uploads, "veh-1/readme.txt")
     manifest = build_unmatched(tables=tables, settings=Settings(source=str(uploads)))
-    reasons = {Path(row["video_path"]).name: row["reason"] for row in manifest.fold.rows.to_pylist()}
+    reasons = {Path(row["video_path"]).name: row["error_msg"] for row in manifest.fold.rows.to_pylist()}
     assert "does not fit" in reasons["x.mp4"]
     assert "vehicle id" in reasons["083000.mp4"]
-    assert manifest.skipped == {"extension": 1}
+    assert manifest.skipped == {"folder": 0, "empty": 0, "extension": 1, "settling": 0}

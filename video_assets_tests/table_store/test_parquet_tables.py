@@ -90,7 +90,7 @@ def test_partitions_are_listed_by_day(tables: TableStore) -> None:
 
 
 def test_an_unpartitioned_table_has_one_place(tables: TableStore) -> None:
-    rows = UNMATCHED.rows([{"video_path": "file:///x", "reason": "no"}])
+    rows = UNMATCHED.rows([{"video_path": "file:///x", "error_msg": "no"}])
     assert tables.commit(Fold(UNMATCHED, None, rows, None))
     assert tables.read(UNMATCHED, None).equals(rows)
 

@@ -1,8 +1,5 @@
 """`clips`: bytes in hand."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import dagster as dg
 import pyarrow.compute as pc
 
@@ -10,6 +7,7 @@ from video_assets.defs.assets.table_asset import Made, declare, materialize
 from video_assets.defs.automation import REFRESH_ON_NEW_DATA
 from video_assets.defs.checks import item_checks, item_results
 from video_assets.defs.partitions import date_by_vehicle
+from video_assets.io_managers.table_io_manager import Upstream
 from video_assets.keys import Partition
 from video_assets.settings import Settings
 from video_assets.stages.clips import CODE_VERSION, build_clips
@@ -29,14 +27,14 @@ from video_assets.tables import CLIPS, OK
 )
 def clips(
     context: dg.AssetExecutionContext,
-    video_manifest: Mapping[str, Any],
+    video_manifest: Upstream,
     settings: dg.ResourceParam[Settings],
     tables: dg.ResourceParam[ParquetTables],
 ):
     def make(partition: Partition) -> Made:
-        manifest = video_manifest[partition.key]
-        fold = build_clips(partition, manifest, tables=tables, settings=settings, report=context.log.info)
+        upstream = video_manifest.reader(partition.key)
+        fold = build_clips(partition, upstream, tables=tables, settings=settings, report=context.log.info)
         numbers = {"clips": fold.count(OK), "bytes": pc.sum(fold.rows["size_bytes"]).as_py() or 0}
-        return Made(fold, numbers, item_results(CLIPS, manifest, fold, settings.failure_limit))
+        return Made(fold, numbers, item_results(fold, settings.failure_limit))
 
     return materialize(context, tables, make)

@@ -1,8 +1,5 @@
 """`embeddings`: frames as unit vectors."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import dagster as dg
 
 from video_assets.defs.assets.table_asset import Made, declare, materialize
@@ -10,6 +7,7 @@ from video_assets.defs.automation import REFRESH_ON_NEW_DATA
 from video_assets.defs.checks import item_checks, item_results
 from video_assets.defs.partitions import date_by_vehicle
 from video_assets.defs.resources import deployment
+from video_assets.io_managers.table_io_manager import Upstream
 from video_assets.keys import Partition
 from video_assets.settings import Settings
 from video_assets.stages.embeddings import build_embeddings, code_version
@@ -29,14 +27,14 @@ from video_assets.tables import EMBEDDINGS, OK
 )
 def embeddings(
     context: dg.AssetExecutionContext,
-    frames: Mapping[str, Any],
+    frames: Upstream,
     settings: dg.ResourceParam[Settings],
     tables: dg.ResourceParam[ParquetTables],
 ):
     def make(partition: Partition) -> Made:
-        upstream = frames[partition.key]
+        upstream = frames.reader(partition.key)
         fold = build_embeddings(partition, upstream, tables=tables, settings=settings, report=context.log.info)
-        checks = item_results(EMBEDDINGS, upstream, fold, settings.failure_limit)
+        checks = item_results(fold, settings.failure_limit, settings.embed_models)
         return Made(fold, {"vectors": fold.count(OK)}, checks)
 
     return materialize(context, tables, make)

@@ -1,7 +1,6 @@
 """`frames`: sampled frames, with a contact sheet."""
 
 import base64
-from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -11,6 +10,7 @@ from video_assets.defs.assets.table_asset import Made, declare, materialize
 from video_assets.defs.automation import REFRESH_ON_NEW_DATA
 from video_assets.defs.checks import item_checks, item_results
 from video_assets.defs.partitions import date_by_vehicle
+from video_assets.io_managers.table_io_manager import Upstream
 from video_assets.keys import Partition
 from video_assets.settings import Settings
 from video_assets.stages.frames import CODE_VERSION, build_frames, draw_contact_sheet
@@ -31,14 +31,15 @@ from video_assets.tables import FRAMES, OK
 )
 def frames(
     context: dg.AssetExecutionContext,
-    clips: Mapping[str, Any],
+    clips: Upstream,
     settings: dg.ResourceParam[Settings],
     tables: dg.ResourceParam[ParquetTables],
 ):
     def make(partition: Partition) -> Made:
-        fold = build_frames(partition, clips[partition.key], tables=tables, settings=settings, report=context.log.info)
+        upstream = clips.reader(partition.key)
+        fold = build_frames(partition, upstream, tables=tables, settings=settings, report=context.log.info)
         numbers = {"frames": fold.count(OK), "bytes": pc.sum(fold.rows["image_size_bytes"]).as_py() or 0}
-        checks = item_results(FRAMES, clips[partition.key], fold, settings.failure_limit)
+        checks = item_results(fold, settings.failure_limit)
         return Made(fold, numbers, checks, _preview(fold))
 
     return materialize(context, tables, make)

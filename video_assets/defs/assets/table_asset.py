@@ -78,6 +78,8 @@ def materialize(
         made[key] = make(Partition.from_key(str(key)))
         metadata = describe(made[key], tables, seconds=time.monotonic() - begun)
         if len(keys) > 1:
+            # What is done is kept, whatever becomes of the next; the I/O manager will find nothing to do.
+            tables.commit(made[key].fold)
             context.add_asset_metadata(metadata, partition_key=key)
     only = made[keys[0]] if len(keys) == 1 else None
     return dg.MaterializeResult(

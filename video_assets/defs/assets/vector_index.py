@@ -1,8 +1,5 @@
 """`vector_index`: vectors as points that search finds."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import dagster as dg
 import pyarrow.compute as pc
 
@@ -10,6 +7,7 @@ from video_assets.defs.assets.table_asset import Made, declare, materialize
 from video_assets.defs.automation import REFRESH_ON_NEW_DATA
 from video_assets.defs.checks import points_check, points_result
 from video_assets.defs.partitions import date_by_vehicle
+from video_assets.io_managers.table_io_manager import Upstream
 from video_assets.keys import Partition
 from video_assets.settings import Settings
 from video_assets.stages.vector_index import CODE_VERSION, build_index
@@ -29,12 +27,12 @@ from video_assets.tables import VECTOR_INDEX
 )
 def vector_index(
     context: dg.AssetExecutionContext,
-    embeddings: Mapping[str, Any],
+    embeddings: Upstream,
     settings: dg.ResourceParam[Settings],
     tables: dg.ResourceParam[ParquetTables],
 ):
     def make(partition: Partition) -> Made:
-        upstream = embeddings[partition.key]
+        upstream = embeddings.reader(partition.key)
         fold = build_index(partition, upstream, tables=tables, settings=settings, report=context.log.info)
         return Made(fold, {"points": pc.sum(fold.rows["points"]).as_py() or 0}, [points_result(fold)])
 
