@@ -38,6 +38,13 @@ def test_defaults_load(tmp_path: Path) -> None:
         ("VIDEO_ASSETS_WORKERS", "0", "VIDEO_ASSETS_WORKERS: .*greater"),
         ("VIDEO_ASSETS_START_DATE", "soon", "VIDEO_ASSETS_START_DATE"),
         ("VIDEO_ASSETS_FRAMES_SAMPLING", "fps=0", "write every_s=SECONDS"),
+        ("VIDEO_ASSETS_FRAMES_SAMPLING", "keyframes=", "write every_s=SECONDS"),
+        ("VIDEO_EXTENSIONS", ".", "write extensions with their dot"),
+        ("VIDEO_ASSETS_SETTLE_S", "inf", "VIDEO_ASSETS_SETTLE_S"),
+        ("VIDEO_ASSETS_INDEX", "ftp://x", "write a directory"),
+        ("VIDEO_ASSETS_INDEX", "http://h:6333?api_key=s3cret", "without user, password or query"),
+        ("VIDEO_ASSETS_PATH_TEMPLATE", "/{vehicle}/x{ext}", "empty"),
+        ("VIDEO_ASSETS_PATH_TEMPLATE", "../{vehicle}/x{ext}", "empty"),
         ("VIDEO_ASSETS_FRAMES_SAMPLING", "fps=1/0", "write every_s=SECONDS"),
         ("VIDEO_ASSETS_EMBED_MODELS", "a,a", "each once"),
         ("VIDEO_ASSETS_CLIPS_MODE", "move", "copy"),
@@ -82,3 +89,16 @@ def test_a_wrong_secret_setting_is_not_quoted(monkeypatch: pytest.MonkeyPatch) -
 
 def test_every_setting_is_described() -> None:
     assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIDEO_ASSETS_SOURCE", "")
+    assert load_settings().source is None
+
+
+def test_a_store_inside_the_source_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIDEO_ASSETS_SOURCE", str(tmp_path))
+    for store in (tmp_path, tmp_path / "store"):
+        monkeypatch.setenv("VIDEO_ASSETS_STORE", str(store))
+        with pytest.raises(SettingsError, match="VIDEO_ASSETS_STORE lies in VIDEO_ASSETS_SOURCE"):
+            load_settings()

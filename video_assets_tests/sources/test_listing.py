@@ -133,3 +133,30 @@ def test_a_fingerprint_changes_with_every_change_and_back(uploads: Path) -> None
     assert fingerprint() == first
     put(uploads, "veh-7/2026-01-03/front/100000.mp4")
     assert fingerprint() != first
+
+
+@pytest.mark.parametrize("day", ["1970-01-01", "2025-12-31", "2999-01-01"])
+def test_bug_a_day_outside_the_window_stopped_everything(tmp_path: Path, day: str) -> None:
+    put(tmp_path, f"veh-7/{day}/front/083000.mp4")
+    put(tmp_path, "veh-7/2026-01-03/front/083000.mp4")
+    found = listing(tmp_path)
+    assert [upload.fields.partition for upload in found.everything()] == [DAY]
+    (misfit,) = found.misfits
+    assert day in misfit.reason
+
+
+@pytest.mark.parametrize(
+    ("key", "zone"),
+    [("v/0001-01-01/c/000000.mp4", "Asia/Shanghai"), ("v/9999-12-31/c/235959.mp4", "America/New_York")],
+)
+def test_bug_a_time_beyond_the_calendar_crashed_the_listing(tmp_path: Path, key: str, zone: str) -> None:
+    put(tmp_path, key)
+    template = PathTemplate(TEMPLATE, (".mp4",), ZoneInfo(zone), ZoneInfo("UTC"))
+    found = Listing(open_store(str(tmp_path)), template, 60, FIRST_DAY)
+    assert list(found.everything()) == []
+    assert len(found.misfits) == 1
+
+
+def test_bug_an_upload_of_a_clock_that_is_ahead_settled_for_ever(tmp_path: Path) -> None:
+    put(tmp_path, "veh-7/2026-01-03/front/083000.mp4", age_s=-86400)
+    assert len(list(listing(tmp_path).partition(DAY))) == 1

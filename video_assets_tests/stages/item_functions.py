@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from video_assets.embedding.errors import EmbedderUnavailable
 from video_assets.stages.items import Outcome
 from video_assets.storage.object_store import StoreUnavailable
 from video_assets.tables import CLIPS, OK
@@ -15,6 +16,7 @@ from video_assets.video.errors import NotAVideo
 ERRORS = {
     "ValueError": ValueError("planted"),
     "NotAVideo": NotAVideo("planted", "is no video"),
+    "EmbedderUnavailable": EmbedderUnavailable("planted", "is away"),
     "StoreUnavailable": StoreUnavailable("planted", "is away"),
 }
 

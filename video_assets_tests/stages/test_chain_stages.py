@@ -6,8 +6,10 @@ import io
 import os
 import shutil
 import tarfile
+import threading
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,8 +45,12 @@ class Chain:
     def tables(self) -> ParquetTables:
         return ParquetTables(open_store(str(self.root / "store"), create=True))
 
+    def settings(self, **changes: Any) -> Settings:
+        places = {"source": str(self.root / "uploads"), "index": str(self.root / "index")}
+        return Settings(**{**places, "workers": 1, **changes})
+
     def run(self, **changes: Any) -> dict[str, Fold]:
-        settings = Settings(source=str(self.root / "uploads"), index=str(self.root / "index"), workers=1, **changes)
+        settings = self.settings(**changes)
         tables, silent = self.tables, {"settings": settings, "report": lambda line: None}
         manifest = build_manifest(DAY, tables=tables, settings=settings).fold
         tables.commit(manifest)
@@ -199,3 +205,131 @@ def test_every_table_holds_only_its_columns(chain: Chain) -> None:
     folds = chain.run()
     assert folds["frames"].rows.schema.equals(FRAMES.schema)
     assert folds["embeddings"].rows.schema.equals(EMBEDDINGS.schema)
+
+
+def upload(chain: Chain, key: str, **options: Any) -> Path:
+    path = chain.root / "uploads/veh-7/2026-01-03" / key
+    path.parent.mkdir(parents=True, exist_ok=True)
+    make_video(path, **options)
+    os.utime(path, (time.time() - 3600,) * 2)
+    return path
+
+
+def test_bug_reference_mode_decoded_whatever_version_was_there(chain: Chain) -> None:
+    settings, tables = chain.settings(clips_mode="reference"), chain.tables
+    quiet: dict[str, Any] = {"tables": tables, "settings": settings, "report": lambda line: None}
+    tables.commit(build_manifest(DAY, tables=tables, settings=settings).fold)
+    tables.commit(build_clips(DAY, partial(tables.read, VIDEO_MANIFEST, DAY), **quiet))
+    upload(chain, "front/083000.mp4", frames=90)
+    rows = build_frames(DAY, partial(tables.read, CLIPS, DAY), **quiet).rows.to_pylist()
+    front = [row for row in rows if row["camera"] == "front"]
+    assert [(row["status"], row["error_stage"]) for row in front] == [("failed", "source")]
+
+
+def test_bug_a_run_that_waited_built_on_what_it_had_read_before(chain: Chain) -> None:
+    settings, tables = chain.settings(), chain.tables
+    tables.commit(build_manifest(DAY, tables=tables, settings=settings).fold)
+    made: list[Fold] = []
+
+    def waiting_run() -> None:
+        read = partial(tables.read, VIDEO_MANIFEST, DAY)
+        made.append(build_clips(DAY, read, tables=tables, settings=settings, report=lambda line: None))
+
+    with tables.writer(CLIPS, DAY):
+        thread = threading.Thread(target=waiting_run)
+        thread.start()
+        upload(chain, "side/083000.mp4")
+        tables.commit(build_manifest(DAY, tables=tables, settings=settings).fold)
+    thread.join()
+    assert {row["camera"] for row in made[0].rows.to_pylist()} == {"front", "rear", "side"}
+
+
+def test_bug_another_source_folder_erased_rows_and_points(chain: Chain, tmp_path: Path) -> None:
+    before = chain.run()
+    (tmp_path / "elsewhere").mkdir()
+    after = chain.run(source=str(tmp_path / "elsewhere"))
+    assert {name: fold.rows.num_rows for name, fold in after.items()} == {
+        name: fold.rows.num_rows for name, fold in before.items()
+    }
+    assert after["vector_index"].rows["points"].to_pylist() == before["vector_index"].rows["points"].to_pylist()
+
+
+def test_bug_a_template_that_no_longer_matches_erased_rows(chain: Chain) -> None:
+    before = chain.run()
+    after = chain.run(path_template="new/{vehicle}/{date:%Y-%m-%d}/{start:%H%M%S}{ext}")
+    assert after["video_manifest"].rows.equals(before["video_manifest"].rows)
+
+
+def test_bug_an_overwritten_upload_vanished_while_it_settled(chain: Chain) -> None:
+    before = chain.run()
+    video = upload(chain, "front/083000.mp4", frames=90)
+    os.utime(video)
+    during = chain.run()
+    assert during["video_manifest"].rows.equals(before["video_manifest"].rows)
+    os.utime(video, (time.time() - 3600,) * 2)
+    assert not chain.run()["video_manifest"].rows.equals(before["video_manifest"].rows)
+
+
+def test_bug_a_corrected_time_zone_never_reached_the_frames(chain: Chain) -> None:
+    first = chain.run(path_timezone="UTC", timezone="UTC")
+    second = chain.run(path_timezone="Europe/Berlin", timezone="UTC")
+    assert [second[name].made for name in ("clips", "frames", "embeddings")] == [0, 0, 0]
+    for table in ("frames", "embeddings"):
+        pairs = zip(first[table].rows.to_pylist(), second[table].rows.to_pylist(), strict=True)
+        assert {one["captured_at"] - other["captured_at"] for one, other in pairs} == {timedelta(hours=1)}
+    assert second["vector_index"].made == second["embeddings"].count("ok"), "payloads were written again"
+
+
+def test_bug_an_upload_gone_with_its_folder_blocked_its_partition(chain: Chain) -> None:
+    settings, tables = chain.settings(), chain.tables
+    tables.commit(build_manifest(DAY, tables=tables, settings=settings).fold)
+    shutil.rmtree(chain.root / "uploads/veh-7/2026-01-03/rear")
+    read = partial(tables.read, VIDEO_MANIFEST, DAY)
+    rows = build_clips(DAY, read, tables=tables, settings=settings, report=lambda line: None).rows.to_pylist()
+    assert {row["camera"]: row["status"] for row in rows} == {"front": "ok", "rear": "failed"}
+
+
+def test_bug_an_upload_that_came_back_stayed_failed(chain: Chain) -> None:
+    settings, tables = chain.settings(max_attempts=2), chain.tables
+    tables.commit(build_manifest(DAY, tables=tables, settings=settings).fold)
+    video = chain.root / "uploads/veh-7/2026-01-03/rear/083000.mp4"
+    aside = video.rename(chain.root / "aside.mp4")
+    read = partial(tables.read, VIDEO_MANIFEST, DAY)
+    for _ in range(4):
+        fold = build_clips(DAY, read, tables=tables, settings=settings, report=lambda line: None)
+        assert fold.count("failed") == 1
+    aside.rename(video)
+    assert build_clips(DAY, read, tables=tables, settings=settings, report=lambda line: None).count("failed") == 0
+
+
+def test_bug_vectors_of_new_code_never_reached_the_index(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = chain.run()
+    monkeypatch.setattr("video_assets.stages.embeddings.CODE_VERSION", "next")
+    second = chain.run()
+    assert second["vector_index"].made == first["embeddings"].count("ok")
+    assert second["vector_index"].rows["points_fingerprint"] != first["vector_index"].rows["points_fingerprint"]
+
+
+def test_bug_points_of_a_model_taken_out_of_the_settings_stayed(chain: Chain, tmp_path: Path) -> None:
+    write_tiny_clip(tmp_path / "models")
+    chain.run(embed_models=("mobilenet_v2", "clip-vit-b-32"), model_cache=tmp_path / "models")
+    after = chain.run()
+    points = {row["model"]: row["points"] for row in after["vector_index"].rows.to_pylist()}
+    assert points == {"mobilenet_v2": after["embeddings"].count("ok"), "clip-vit-b-32": 0}
+
+
+def test_bug_a_moved_store_pointed_at_its_old_place(chain: Chain, tmp_path: Path) -> None:
+    before = chain.run()
+    moved = Chain(tmp_path / "moved")
+    moved.root.mkdir()
+    (chain.root / "store").rename(moved.root / "store")
+    shutil.copytree(chain.root / "index", moved.root / "index")
+    after = moved.run(source=str(chain.root / "uploads"))
+    assert [after[name].made for name in ("clips", "frames", "embeddings")] == [0, 0, 0]
+    assert all(read_image_bytes(row) for row in after["frames"].rows.to_pylist())
+    assert len(list(read_vectors(after["embeddings"].rows))) == before["embeddings"].count("ok")
+
+
+def test_two_ways_to_write_a_sampling_are_one(chain: Chain) -> None:
+    chain.run(frames_sampling="every_s=0.5")
+    assert chain.run(frames_sampling="fps=2")["frames"].made == 0

@@ -170,3 +170,34 @@ def test_a_marker_left_beside_a_record_is_taken_away(tables: ParquetTables) -> N
     records.begin("a", 1)
     assert run(tables, {"a": Behaviour()}).made == 0
     assert not [info.key for info in tables.store.list() if info.key.endswith(".attempt")]
+
+
+def test_bug_outages_burnt_items_that_had_failed_before(tables: ParquetTables) -> None:
+    run(tables, {"a": Behaviour(error="ValueError")})
+    for _ in range(MAX_RUN_DEATHS + 2):
+        with pytest.raises(StageStopped):
+            run(tables, {"a": Behaviour(error="StoreUnavailable")})
+    row = rows(run(tables, {"a": Behaviour()}))["a"]
+    assert (row["status"], row["attempts"]) == ("ok", 2)
+
+
+def test_bug_an_error_in_the_run_itself_was_taken_for_its_death(
+    tables: ParquetTables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def disk_full(self: ItemRecords, record: object) -> None:
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ItemRecords, "publish", disk_full)
+        for _ in range(MAX_RUN_DEATHS + 2):
+            with pytest.raises(OSError, match="No space"):
+                run(tables, {"a": Behaviour()})
+    row = rows(run(tables, {"a": Behaviour()}))["a"]
+    assert (row["status"], row["attempts"]) == ("ok", 1)
+
+
+def test_bug_a_model_that_is_away_failed_every_clip_for_good(tables: ParquetTables) -> None:
+    for _ in range(4):
+        with pytest.raises(StageStopped):
+            run(tables, {"a": Behaviour(error="EmbedderUnavailable")})
+    assert rows(run(tables, {"a": Behaviour()}))["a"]["status"] == "ok"
