@@ -92,10 +92,10 @@ def _source(settings: Settings) -> Finding:
     text = f"{listing.store.uri}: {len(uploads)}{'+' if len(uploads) == SAMPLE else ''} videos"
     text += f" of {len({upload.fields.partition.vehicle for upload in uploads})} vehicles"
     text += f"; skipped: {skipped}" if skipped else ""
-    if listing.misfits:
-        first = listing.misfits[0]
+    if listing.unmatched:
+        first = listing.unmatched[0]
         remedy = f"See the asset `unmatched`, or set {variable('path_template')}."
-        return Finding("source", "warning", f"{text}; {len(listing.misfits)} unmatched: {first.reason}", remedy)
+        return Finding("source", "warning", f"{text}; {len(listing.unmatched)} unmatched: {first.reason}", remedy)
     if not uploads:
         return Finding("source", "warning", text, f"Look at {variable('source')} and {variable('video_extensions')}.")
     return Finding("source", "ok", text)

@@ -231,5 +231,8 @@ UNMATCHED = Table(
     partitioned_by=(),
 )
 
-ALL = (VIDEO_MANIFEST, CLIPS, FRAMES, EMBEDDINGS, VECTOR_INDEX, FLEET_DAILY, UNMATCHED)
+CHAIN = (VIDEO_MANIFEST, CLIPS, FRAMES, EMBEDDINGS, VECTOR_INDEX)
+"""What an upload becomes, in order: each is made of the one before, for the same partition."""
+
+ALL = (*CHAIN, FLEET_DAILY, UNMATCHED)
 BY_NAME = {table.name: table for table in ALL}

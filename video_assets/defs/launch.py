@@ -11,10 +11,11 @@ from video_assets.defs.resources import deployment
 from video_assets.keys import Partition
 from video_assets.sources.listing import PartitionScan
 from video_assets.stages.manifest import open_listing, scan_source
+from video_assets.tables import CHAIN
 
 RAW_UPLOADS = dg.AssetKey("raw_uploads")
 DATA_VERSION_TAG = "dagster/data_version"
-CHAIN = ("video_manifest", "clips", "frames", "embeddings", "vector_index")
+CHAIN_ASSETS = tuple(table.name for table in CHAIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ def materialize_source(defs: dg.Definitions, begin: Callable[[str], None]) -> It
         report_uploads(instance, scans)
         for partition in sorted(scans):
             begin(partition.key)
-            yield _run(defs, instance, CHAIN, partition.key)
+            yield _run(defs, instance, CHAIN_ASSETS, partition.key)
         for day in sorted({partition.date for partition in scans}):
             begin(f"fleet_daily {day}")
             yield _run(defs, instance, ["fleet_daily"], day)

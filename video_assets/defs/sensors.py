@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from video_assets.defs.launch import CHAIN, upload_event
+from video_assets.defs.launch import CHAIN_ASSETS, upload_event
 from video_assets.defs.partitions import vehicles
 from video_assets.defs.resources import deployment
 from video_assets.keys import Partition
@@ -19,7 +19,7 @@ MAX_RUNS_PER_TICK = 50
 
 @dg.sensor(
     name="uploads",
-    target=list(CHAIN),
+    target=list(CHAIN_ASSETS),
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=30,
     description="Looks for new, changed and deleted uploads, adds vehicles, and runs the chain for their partitions.",
@@ -38,7 +38,7 @@ def upload_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.S
     )
     report = ", ".join(f"{count} {reason}" for reason, count in sorted(listing.skipped.items()))
     text = f"{len(changes)} partitions changed, {left} more wait"
-    text += f"; skipped: {report}; unmatched: {len(listing.misfits)}"
+    text += f"; skipped: {report}; unmatched: {len(listing.unmatched)}"
     context.log.info(text)
     if not changes:
         return dg.SensorResult(skip_reason=dg.SkipReason(text), cursor=cursor.dump())

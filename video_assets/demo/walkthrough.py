@@ -85,8 +85,8 @@ def _print_passed_over(console: Console, settings: Settings) -> None:
     for reason, count in sorted(listing.skipped.items()):
         if count:
             console.print(f"[yellow]skipped[/yellow] {count} upload: {reason}")
-    for misfit in listing.misfits:
-        console.print(f"[yellow]unmatched[/yellow] {listing.store.uri_of(misfit.info.key)}: {misfit.reason}")
+    for upload in listing.unmatched:
+        console.print(f"[yellow]unmatched[/yellow] {listing.store.uri_of(upload.info.key)}: {upload.reason}")
 
 
 def _print_search(console: Console, settings: Settings) -> None:

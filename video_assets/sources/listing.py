@@ -31,7 +31,7 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True)
-class Misfit:
+class UnmatchedUpload:
     """One video of the source that belongs to no partition, and why."""
 
     info: ObjectInfo
@@ -42,8 +42,8 @@ class Misfit:
 class Listing:
     """Reads a source: yields uploads, and keeps count of what it passed over.
 
-    `skipped` counts objects by reason and `misfits` keeps the videos that fit no partition, as the iterators run.
-    Videos of days before `first_day` or in the future are misfits.
+    `skipped` counts objects by reason and `unmatched` keeps the videos that fit no partition, as the iterators run.
+    Videos of days before `first_day` or in the future are unmatched.
     """
 
     store: ObjectStore
@@ -52,7 +52,7 @@ class Listing:
     first_day: Date
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     skipped: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(SKIP_REASONS, 0)))
-    misfits: list[Misfit] = field(default_factory=list)
+    unmatched: list[UnmatchedUpload] = field(default_factory=list)
 
     def partition(self, partition: Partition) -> Iterator[Upload]:
         """The partition's uploads; only folders that may hold some are listed."""
@@ -76,10 +76,10 @@ class Listing:
             try:
                 fields = self.template.match(info.key, info.last_modified)
             except Unmatched as error:
-                self.misfits.append(Misfit(info, error.cause))
+                self.unmatched.append(UnmatchedUpload(info, error.cause))
                 continue
             if reason := self._day_fault(fields.partition.date):
-                self.misfits.append(Misfit(info, reason))
+                self.unmatched.append(UnmatchedUpload(info, reason))
             else:
                 yield Upload(info, fields)
 

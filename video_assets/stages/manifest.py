@@ -78,17 +78,14 @@ def _still(row: Row, partition: Partition, listing: Listing) -> Row | None:
 def build_unmatched(*, tables: ParquetTables, settings: Settings) -> Manifest:
     """Reads the whole source for the videos that belong to no partition."""
     listing = open_listing(settings)
-    deque(listing.everything(), maxlen=0)
-    return Manifest(unmatched_fold(listing, tables), dict(listing.skipped))
-
-
-def unmatched_fold(listing: Listing, tables: ParquetTables) -> Fold:
-    """The table `unmatched`, from a listing that has read the whole source."""
     base = tables.version(UNMATCHED, None)
+    deque(listing.everything(), maxlen=0)
     rows = [
-        failed_row({**_object(listing.store, m.info), "source": SOURCE}, "match", m.reason) for m in listing.misfits
+        failed_row({**_object(listing.store, upload.info), "source": SOURCE}, "match", upload.reason)
+        for upload in listing.unmatched
     ]
-    return Fold(UNMATCHED, None, UNMATCHED.rows(sorted(rows, key=lambda row: row["video_path"])), base)
+    table = UNMATCHED.rows(sorted(rows, key=lambda row: row["video_path"]))
+    return Manifest(Fold(UNMATCHED, None, table, base), dict(listing.skipped))
 
 
 def scan_source(listing: Listing, tables: ParquetTables) -> dict[Partition, PartitionScan]:

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 
 from video_assets.keys import Partition
 from video_assets.table_store.parquet import ParquetTables
-from video_assets.tables import CLIPS, EMBEDDINGS, FAILED, FILTERED, FRAMES, OK, VECTOR_INDEX, VIDEO_MANIFEST
-
-STAGES = (VIDEO_MANIFEST, CLIPS, FRAMES, EMBEDDINGS, VECTOR_INDEX)
+from video_assets.tables import CHAIN, FAILED, FILTERED, OK
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +38,7 @@ def chain_status(tables: ParquetTables) -> tuple[list[StageStatus], list[Failure
     """Every stage with its counts of rows, and every failed row."""
     statuses, failures = [], []
     before: list[Partition] = []
-    for table in STAGES:
+    for table in CHAIN:
         partitions = list(tables.partitions(table))
         counts: Counter[str] = Counter()
         for partition in partitions:

@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from video_assets.defs.launch import CHAIN
+from video_assets.defs.launch import CHAIN_ASSETS as CHAIN
 from video_assets.keys import Partition
 from video_assets.tables import CLIPS, FLEET_DAILY, FRAMES, OK, VECTOR_INDEX, VIDEO_MANIFEST
 from video_assets_tests.defs.fleet_in_memory import SmallFleet, small_fleet

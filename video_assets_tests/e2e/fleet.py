@@ -14,7 +14,7 @@ from video_assets.keys import Partition
 from video_assets.settings import Settings
 from video_assets.storage.registry import open_store
 from video_assets.table_store.parquet import ParquetTables
-from video_assets.tables import CLIPS, EMBEDDINGS, FRAMES, VECTOR_INDEX, VIDEO_MANIFEST, Table
+from video_assets.tables import CHAIN, VECTOR_INDEX, Table
 from video_assets.vectors.vector_index import open_vector_index
 
 MATERIALIZE = """
@@ -24,7 +24,6 @@ from video_assets.defs.launch import materialize_source
 runs = list(materialize_source(defs, begin=lambda what: None))
 sys.exit("; ".join(f"{run.what}: {run.errors}" for run in runs if not run.success) or 0)
 """
-CHAIN = (VIDEO_MANIFEST, CLIPS, FRAMES, EMBEDDINGS, VECTOR_INDEX)
 
 
 @dataclass(frozen=True)

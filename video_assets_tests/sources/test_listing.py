@@ -58,7 +58,7 @@ def test_a_partition_is_its_own_videos(uploads: Path) -> None:
         "veh-7/2026-01-03/rear/083000.MP4",
     ]
     assert +found.skipped == {"empty": 1, "extension": 1}
-    assert [misfit.info.key for misfit in found.misfits] == ["veh-7/2026-01-03/front/broken-name.mp4"]
+    assert [upload.info.key for upload in found.unmatched] == ["veh-7/2026-01-03/front/broken-name.mp4"]
 
 
 def test_a_whole_scan_accounts_for_every_object(uploads: Path) -> None:
@@ -70,7 +70,7 @@ def test_a_whole_scan_accounts_for_every_object(uploads: Path) -> None:
         "2026-01-04|veh-7": 1,
     }
     objects = sum(1 for _ in found.store.list())
-    assert objects == 4 + found.skipped.total() + len(found.misfits)
+    assert objects == 4 + found.skipped.total() + len(found.unmatched)
 
 
 def test_an_upload_under_way_waits(tmp_path: Path) -> None:
@@ -141,8 +141,8 @@ def test_bug_a_day_outside_the_window_stopped_everything(tmp_path: Path, day: st
     put(tmp_path, "veh-7/2026-01-03/front/083000.mp4")
     found = listing(tmp_path)
     assert [upload.fields.partition for upload in found.everything()] == [DAY]
-    (misfit,) = found.misfits
-    assert day in misfit.reason
+    (upload,) = found.unmatched
+    assert day in upload.reason
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_bug_a_time_beyond_the_calendar_crashed_the_listing(tmp_path: Path, key:
     template = PathTemplate(TEMPLATE, (".mp4",), ZoneInfo(zone), ZoneInfo("UTC"))
     found = Listing(open_store(str(tmp_path)), template, 60, FIRST_DAY)
     assert list(found.everything()) == []
-    assert len(found.misfits) == 1
+    assert len(found.unmatched) == 1
 
 
 def test_bug_an_upload_of_a_clock_that_is_ahead_settled_for_ever(tmp_path: Path) -> None:
