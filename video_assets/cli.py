@@ -49,6 +49,23 @@ def demo(
 
 
 @app.command()
+def up(
+    home: Annotated[Path | None, typer.Option(help="DAGSTER_HOME; by default the one set, else .dagster_home.")] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where the UI listens, on 127.0.0.1.")] = 3000,
+) -> None:
+    """Runs Dagster's webserver and daemon, until Ctrl-C; the home is made if it is not there."""
+    from video_assets.dagster_home import serve
+    from video_assets.settings import environment, load_settings
+
+    with _errors_in_words():
+        load_settings()
+        variables = {name: value for name, value in environment().items() if value is not None}
+        folder = (home or Path(variables.get("DAGSTER_HOME") or ".dagster_home")).expanduser().absolute()
+        typer.echo(f"The UI: http://127.0.0.1:{port}  History: {folder}  Stop: Ctrl-C")
+        serve(folder, port, variables)
+
+
+@app.command()
 def doctor(as_json: JsonOption = False) -> None:
     """Checks every configured component; exits with 1 if one is broken."""
     from video_assets.doctor import examine

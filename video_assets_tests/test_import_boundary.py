@@ -29,8 +29,10 @@ MAY_IMPORT = {
     "defs": GROUND | {"io_managers", "stages", "storage", "table_store", "sources"},
     "definitions": {"defs"},
     "doctor": GROUND | {"storage", "stages", "search", "embedding"},
-    "demo": GROUND | {"storage", "table_store", "stages", "search", "vectors", "defs", "definitions"},
-    "cli": GROUND | {"demo", "doctor", "search", "stages", "storage", "table_store", "vectors", "video"},
+    "dagster_home": {"errors"},
+    "demo": GROUND | {"dagster_home", "storage", "table_store", "stages", "search", "vectors", "defs", "definitions"},
+    "cli": GROUND
+    | {"dagster_home", "demo", "doctor", "search", "stages", "storage", "table_store", "vectors", "video"},
     "__init__": set(),
 }
 DAGSTER_ROOMS = {"defs", "io_managers", "definitions"}

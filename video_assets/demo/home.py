@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
+from video_assets.dagster_home import prepare_home
 from video_assets.settings import Settings
 
 
@@ -43,20 +43,8 @@ class DemoHome:
         }
 
     def write(self) -> None:
-        """Writes `.env`, `dagster.yaml` and `workspace.yaml`, where they are not there."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        env = "".join(f"{name}='{value}'\n" for name, value in self.environment().items())
-        texts = {
-            ".env": env,
-            "dagster.yaml": _project_file("dagster.yaml"),
-            "workspace.yaml": _project_file("workspace.yaml"),
-        }
-        for name, text in texts.items():
-            if not (self.root / name).exists():
-                (self.root / name).write_text(text)
-
-
-def _project_file(name: str) -> str:
-    """A file of the project's top level; a wheel carries it in the package."""
-    packaged = files("video_assets") / "project" / name
-    return (packaged if packaged.is_file() else Path(__file__).parents[2] / name).read_text()
+        """Makes the folder a DAGSTER_HOME with a `.env`, where it is not one."""
+        prepare_home(self.root)
+        if not (self.root / ".env").exists():
+            env = "".join(f"{name}='{value}'\n" for name, value in self.environment().items())
+            (self.root / ".env").write_text(env)

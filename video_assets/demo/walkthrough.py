@@ -106,8 +106,8 @@ def _draw(home: DemoHome, tables: ParquetTables) -> None:
 
 def _print_where_to_look(console: Console, home: DemoHome) -> None:
     folder, commands = shlex.quote(str(home.root)), Path(sys.executable).parent
-    dagster, video_assets = (shlex.quote(str(commands / name)) for name in ("dagster", "video-assets"))
+    video_assets = shlex.quote(str(commands / "video-assets"))
     console.print(f"\nContact sheet: {home.contact_sheet}")
     console.print("The UI on http://127.0.0.1:3000, on this data with its history:")
-    console.print(f"  cd {folder} && DAGSTER_HOME=$PWD {dagster} dev -w workspace.yaml")
+    console.print(f"  cd {folder} && {video_assets} up")
     console.print(f"More:\n  cd {folder} && {video_assets} search minivan\n  cd {folder} && {video_assets} doctor")

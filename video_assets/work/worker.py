@@ -62,7 +62,7 @@ class Worker:
         self._channel.settimeout(_SEND_TIMEOUT_S)
         worker_lifeline, self._lifeline = os.pipe()
         try:
-            self._process = subprocess.Popen(  # noqa: S603 - this interpreter, our own code
+            self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", _START, self._start_arguments(worker_channel, worker_lifeline)],
                 stdin=subprocess.DEVNULL,
                 stdout=2,  # a parent's stdout may be data

@@ -140,3 +140,25 @@ def test_webserver_and_daemon_show_the_fleets_data(fleet: Fleet) -> None:
             return all(status["healthy"] for status in statuses if status["required"])
 
         eventually(all_healthy)
+
+
+def test_up_runs_both_and_stops_cleanly(fleet: Fleet) -> None:
+    port = free_port()
+    home = fleet.home / "served"
+    with running(fleet, "video-assets", "up", "--home", str(home), "--port", str(port)) as process:
+        eventually(lambda: graphql(port, "{version}"))
+        health = "{instance{daemonHealth{allDaemonStatuses{required healthy}}}}"
+        eventually(
+            lambda: all(
+                status["healthy"]
+                for status in graphql(port, health)["instance"]["daemonHealth"]["allDaemonStatuses"]
+                if status["required"]
+            )
+        )
+        assert (home / "dagster.yaml").read_text() == (ROOT / "dagster.yaml").read_text()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    with pytest.raises((urllib.error.URLError, ConnectionError)):
+        graphql(port, "{version}")
+    left = subprocess.run(["pgrep", "-f", str(home)], capture_output=True, text=True, check=False)
+    assert left.stdout == ""
