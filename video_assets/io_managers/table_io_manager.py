@@ -10,7 +10,7 @@ import dagster as dg
 import pyarrow as pa
 
 from video_assets.keys import Partition
-from video_assets.table_store.table_store import Fold, TableStore
+from video_assets.table_store.table_store import CommitConflict, Fold, TableStore
 from video_assets.tables import BY_NAME, Table
 
 
@@ -56,7 +56,11 @@ class TableIOManager(dg.IOManager):
         if missing := sorted(wanted - obj.keys()):
             raise dg.DagsterInvariantViolationError(f"{context.asset_key}: no rows for {', '.join(missing)}")
         for key in sorted(obj):
-            self._tables.commit(obj[key])
+            try:
+                self._tables.commit(obj[key])
+            except CommitConflict as error:
+                # The step reads anew what the other run committed, and finds its own work done.
+                raise dg.RetryRequested(max_retries=3) from error
 
     def load_input(self, context: dg.InputContext) -> Upstream:
         """The upstream table's partitions, read when they are asked for."""

@@ -11,12 +11,18 @@ import dagster as dg
 
 from video_assets.defs.partitions import GROUP
 from video_assets.keys import Partition
+from video_assets.stages.items import StageStopped
+from video_assets.storage.object_store import LockTimeout
 from video_assets.table_store.parquet import ParquetTables
 from video_assets.table_store.table_store import Fold
 from video_assets.tables import FAILED, FILTERED, Table
 
 OWNERS = ["team:fleet-data"]
 SHOWN_FAILURES = 20
+
+RETRIES = 3
+RETRY_WAIT_S = 20
+"""For what is no fault of the data: a store or model that is away, another run that holds the partition."""
 
 _DAGSTER_TYPES = {"string": "string", "int32": "int", "int64": "int", "double": "float"}
 
@@ -75,7 +81,11 @@ def materialize(
     made: dict[str, Made] = {}
     for key in keys:
         begun = time.monotonic()
-        made[key] = make(Partition.from_key(str(key)))
+        try:
+            made[key] = make(Partition.from_key(str(key)))
+        except (StageStopped, LockTimeout) as error:
+            context.log.warning(f"{error} Trying again in {RETRY_WAIT_S} s.")
+            raise dg.RetryRequested(max_retries=RETRIES, seconds_to_wait=RETRY_WAIT_S) from error
         metadata = describe(made[key], tables, seconds=time.monotonic() - begun)
         if len(keys) > 1:
             # What is done is kept, whatever becomes of the next; the I/O manager will find nothing to do.
