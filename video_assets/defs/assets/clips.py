@@ -22,6 +22,7 @@ from video_assets.tables import CLIPS, OK
         kinds={"parquet", "video"},
         partitions_def=date_by_vehicle,
         condition=REFRESH_ON_NEW_DATA,
+        pool="source",
     ),
     check_specs=item_checks(CLIPS),
 )

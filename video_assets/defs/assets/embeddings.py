@@ -22,6 +22,7 @@ from video_assets.tables import EMBEDDINGS, OK
         kinds={"parquet", "onnx"},
         partitions_def=date_by_vehicle,
         condition=REFRESH_ON_NEW_DATA,
+        pool="model",
     ),
     check_specs=item_checks(EMBEDDINGS),
 )

@@ -26,6 +26,7 @@ from video_assets.tables import FRAMES, OK
         kinds={"parquet", "jpeg"},
         partitions_def=date_by_vehicle,
         condition=REFRESH_ON_NEW_DATA,
+        pool="decode",
     ),
     check_specs=item_checks(FRAMES),
 )

@@ -44,13 +44,15 @@ def declare(
     kinds: set[str],
     partitions_def: dg.PartitionsDefinition | None,
     condition: dg.AutomationCondition[Any] | None = None,
+    pool: str | None = None,
 ) -> dict[str, Any]:
-    """The keyword arguments of the asset that is `table`."""
+    """The keyword arguments of the asset that is `table`. `pool` names what it is short of; see dagster.yaml."""
     return {
         "name": table.name,
         "description": table.description,
         "partitions_def": partitions_def,
         "code_version": code_version,
+        "pool": pool,
         "group_name": GROUP,
         "owners": OWNERS,
         "automation_condition": condition,

@@ -22,6 +22,7 @@ from video_assets.tables import VECTOR_INDEX
         kinds={"qdrant"},
         partitions_def=date_by_vehicle,
         condition=REFRESH_ON_NEW_DATA,
+        pool="index",
     ),
     check_specs=[points_check()],
 )
