@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from video_assets.embedding.embedder import Embedder, open_embedder
 from video_assets.errors import VideoAssetsError
 from video_assets.settings import Settings
-from video_assets.vectors.vector_index import Hit, PointFilter, VectorIndex, open_vector_index
+from video_assets.vectors.registry import open_vector_index
+from video_assets.vectors.vector_index import Hit, PointFilter, VectorIndex
 
 if TYPE_CHECKING:
     import numpy as np

@@ -18,8 +18,9 @@ from video_assets.stages.items import Report
 from video_assets.table_store.parquet import ParquetTables
 from video_assets.table_store.table_store import Fold, PartitionNotFound
 from video_assets.tables import OK, VECTOR_INDEX
+from video_assets.vectors.registry import open_vector_index
 from video_assets.vectors.sync import sync_partition
-from video_assets.vectors.vector_index import Point, PointFilter, VectorIndex, epoch_us, open_vector_index, point_id
+from video_assets.vectors.vector_index import Point, PointFilter, VectorIndex, epoch_us, point_id
 
 CODE_VERSION = "1"
 """Raised when the same vectors would give other points or rows."""

@@ -15,7 +15,7 @@ from video_assets.settings import Settings
 from video_assets.storage.registry import open_store
 from video_assets.table_store.parquet import ParquetTables
 from video_assets.tables import CHAIN, VECTOR_INDEX, Table
-from video_assets.vectors.vector_index import open_vector_index
+from video_assets.vectors.registry import open_vector_index
 
 MATERIALIZE = """
 import sys

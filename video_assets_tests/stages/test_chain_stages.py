@@ -28,7 +28,8 @@ from video_assets.storage.registry import open_store
 from video_assets.table_store.parquet import ParquetTables
 from video_assets.table_store.table_store import Fold
 from video_assets.tables import CLIPS, EMBEDDINGS, FRAMES, VIDEO_MANIFEST
-from video_assets.vectors.vector_index import PointFilter, open_vector_index
+from video_assets.vectors.registry import open_vector_index
+from video_assets.vectors.vector_index import PointFilter
 from video_assets_tests.embedding.tiny_clip import write_tiny_clip
 from video_assets_tests.video.make_video import make_video
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from video_assets.vectors.vector_index import VectorIndex, open_vector_index
+from video_assets.vectors.registry import open_vector_index
+from video_assets.vectors.vector_index import VectorIndex
 from video_assets_tests.servers.qdrant_server import QdrantServer
 from video_assets_tests.vectors.fleet_points import COLLECTION, DIM
 

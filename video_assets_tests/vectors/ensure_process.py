@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 
-from video_assets.vectors.vector_index import open_vector_index
+from video_assets.vectors.registry import open_vector_index
 from video_assets_tests.vectors.fleet_points import DIM
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 
 import qdrant_edge
 
-from video_assets.vectors.vector_index import open_vector_index
+from video_assets.vectors.registry import open_vector_index
 from video_assets_tests.vectors.fleet_points import COLLECTION, frame_point
 
 

@@ -10,8 +10,9 @@ import sys
 from collections.abc import Iterator, Set
 
 from video_assets.vectors import collection
+from video_assets.vectors.registry import open_vector_index
 from video_assets.vectors.sync import sync_partition
-from video_assets.vectors.vector_index import Point, open_vector_index
+from video_assets.vectors.vector_index import Point
 from video_assets_tests.vectors.fleet_points import COLLECTION, DATE, Loader, wanted_rows
 
 

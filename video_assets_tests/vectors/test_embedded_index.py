@@ -21,8 +21,8 @@ from video_assets.vectors.index_errors import (
     IndexLocationError,
     IndexUnwritableError,
 )
+from video_assets.vectors.registry import open_vector_index
 from video_assets.vectors.shard_lock import hold_collection
-from video_assets.vectors.vector_index import open_vector_index
 from video_assets_tests.vectors.fleet_points import COLLECTION, DIM, contents, frame_id, frame_point, frame_vector
 
 

@@ -19,7 +19,8 @@ from video_assets.vectors.index_errors import (
     IndexUnreachableError,
     VectorIndexError,
 )
-from video_assets.vectors.vector_index import VectorIndex, open_vector_index
+from video_assets.vectors.registry import open_vector_index
+from video_assets.vectors.vector_index import VectorIndex
 from video_assets_tests.servers.qdrant_server import QdrantServer, Refused
 from video_assets_tests.vectors.fleet_points import COLLECTION, DATE, DIM, frame_point, frame_vector
 
@@ -184,7 +185,7 @@ def test_a_restarted_server_is_found_again(tmp_path: Path, impatient: None) -> N
 
 
 def test_a_missing_client_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("video_assets.vectors.vector_index.find_spec", lambda name: None)
+    monkeypatch.setattr("video_assets.vectors.registry.find_spec", lambda name: None)
     with pytest.raises(IndexLocationError, match=r"pip install 'video-assets\[qdrant\]'"):
         open_vector_index("http://127.0.0.1:6333")
 

@@ -18,15 +18,8 @@ from video_assets.vectors.index_errors import (
     InvalidInputError,
     VectorIndexError,
 )
-from video_assets.vectors.vector_index import (
-    EVERYTHING,
-    Point,
-    PointFilter,
-    VectorIndex,
-    epoch_us,
-    open_vector_index,
-    point_id,
-)
+from video_assets.vectors.registry import open_vector_index
+from video_assets.vectors.vector_index import EVERYTHING, Point, PointFilter, VectorIndex, epoch_us, point_id
 from video_assets_tests.vectors.fleet_points import (
     COLLECTION,
     DATE,

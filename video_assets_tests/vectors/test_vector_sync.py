@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from video_assets.vectors.index_errors import InvalidInputError, PointsNotLoadedError
+from video_assets.vectors.registry import open_vector_index
 from video_assets.vectors.sync import SyncResult, sync_partition
-from video_assets.vectors.vector_index import Point, VectorIndex, open_vector_index
+from video_assets.vectors.vector_index import Point, VectorIndex
 from video_assets_tests.vectors.fleet_points import (
     COLLECTION,
     DATE,
