@@ -31,7 +31,7 @@ CODE_VERSION = "1"
 BATCH = 16
 """Frames held decoded at a time."""
 
-_FRAME_COLUMNS = (
+FRAME_COLUMNS = (
     "image_id",
     "clip_id",
     "video_path",
@@ -43,6 +43,7 @@ _FRAME_COLUMNS = (
     "image_offset",
     "image_size_bytes",
 )
+"""What is carried over from a frame: what it shows, and where it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ def _item(model: str, frames: list[Row], records: ItemRecords, settings: Setting
     first = frames[0]
     identity = {name: first[name] for name in ("clip_id", "video_path", "camera")}
     identity |= {"model": model, "model_version": version, "dim": dim}
-    by_image = {frame["image_id"]: {name: frame[name] for name in _FRAME_COLUMNS} for frame in frames}
+    by_image = {frame["image_id"]: {name: frame[name] for name in FRAME_COLUMNS} for frame in frames}
     vectors_uri = records.uri(item_id)
 
     def facts(row: Row) -> Row:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from video_assets.embedding.embedder import embedder_identity
 from video_assets.keys import Partition, content_id
 from video_assets.settings import Settings
-from video_assets.stages.embeddings import read_vectors
+from video_assets.stages.embeddings import FRAME_COLUMNS, read_vectors
 from video_assets.stages.items import Report
 from video_assets.table_store.parquet import ParquetTables
 from video_assets.table_store.table_store import Fold, PartitionNotFound
@@ -25,21 +25,7 @@ from video_assets.vectors.vector_index import Point, PointFilter, VectorIndex, e
 CODE_VERSION = "1"
 """Raised when the same vectors would give other points or rows."""
 
-_PAYLOAD = (
-    "image_id",
-    "clip_id",
-    "video_path",
-    "camera",
-    "frame_idx",
-    "pts_s",
-    "captured_at",
-    "image_url",
-    "image_offset",
-    "image_size_bytes",
-    "model",
-    "model_version",
-    "labels",
-)
+_PAYLOAD = (*FRAME_COLUMNS, "model", "model_version", "labels")
 
 
 def build_index(
