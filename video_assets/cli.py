@@ -103,7 +103,10 @@ def status(as_json: JsonOption = False) -> None:
     )
     for failure in failures:
         where = f"{failure.stage} {failure.partition} [{failure.error_stage}, {failure.attempts} attempts]"
-        typer.echo(f"{where}: {failure.error_msg}")
+        video = (
+            "" if failure.video_path is None or failure.video_path in failure.error_msg else f"{failure.video_path}: "
+        )
+        typer.echo(f"{where}: {video}{failure.error_msg}")
 
 
 @app.command()

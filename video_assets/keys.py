@@ -104,9 +104,14 @@ def items_prefix(table: str, partition: Partition) -> str:
     return partition_root(table, partition) + "items/"
 
 
+def blobs_prefix(table: str, partition: Partition) -> str:
+    """Where the blobs of a partition live."""
+    return partition_root(table, partition) + "blobs/"
+
+
 def blob_key(table: str, partition: Partition, item_id: str, suffix: str) -> str:
     """The deterministic key of a blob that an item publishes; `suffix` begins with a dot or a slash."""
-    return f"{partition_root(table, partition)}blobs/{item_id}{suffix}"
+    return blobs_prefix(table, partition) + item_id + suffix
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,11 @@ class PathTemplate:
         for name in names:
             if name in _ONCE and names.count(name) > 1:
                 raise self._error(f"names the field {{{name}}} more than once")
+        for folder in folders:
+            if len(re.findall(r"\{(?:vehicle|camera|any|rest)", folder)) > 3:
+                raise self._error(
+                    "has more than three free fields in one folder", "Such names can be read in many ways."
+                )
         if "vehicle" not in names:
             raise self._error("has no field {vehicle}", "Every key must say its vehicle.")
         for (_, left, _), (literal, right, _) in zip(self._tokens, self._tokens[1:], strict=False):

@@ -13,6 +13,7 @@ from datetime import date as Date
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
 from dotenv import dotenv_values
@@ -120,7 +121,9 @@ class Settings(BaseSettings):
     def _sampling(cls, value: str) -> str:
         name, _, rate = value.partition("=")
         try:
-            known = value == "keyframes" or (name in ("every_s", "fps") and Fraction(rate) > 0)
+            known = value == "keyframes" or (
+                len(rate) <= 32 and "e" not in rate.lower() and (name in ("every_s", "fps") and Fraction(rate) > 0)
+            )
         except (ValueError, ZeroDivisionError):
             known = False
         if not known:
@@ -150,8 +153,10 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _store_apart_from_source(self) -> Settings:
-        if self.source is not None and f"{self.store}/".startswith(f"{self.source.rstrip('/')}/"):
-            raise ValueError("VIDEO_ASSETS_STORE lies in VIDEO_ASSETS_SOURCE, which is never written to: set it apart")
+        places = {"VIDEO_ASSETS_STORE": self.store, "VIDEO_ASSETS_INDEX": self.index}
+        for name, place in places.items():
+            if self.source is not None and _folder(self.source) in [_folder(place), *_folder(place).parents]:
+                raise ValueError(f"{name} lies in VIDEO_ASSETS_SOURCE, which is never written to: set it apart")
         return self
 
     def template(self) -> PathTemplate:
@@ -168,6 +173,11 @@ class Settings(BaseSettings):
                 "Set it to a directory or URI.",
             )
         return self.source
+
+
+def _folder(place: str) -> Path:
+    """The folder that a path or URI means in the end; of a bucket or server, a path that no folder is in."""
+    return Path(unquote(place.removeprefix("file://"))).resolve()
 
 
 def variable(field: str) -> str:

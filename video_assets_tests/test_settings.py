@@ -39,6 +39,7 @@ def test_defaults_load(tmp_path: Path) -> None:
         ("VIDEO_ASSETS_START_DATE", "soon", "VIDEO_ASSETS_START_DATE"),
         ("VIDEO_ASSETS_FRAMES_SAMPLING", "fps=0", "write every_s=SECONDS"),
         ("VIDEO_ASSETS_FRAMES_SAMPLING", "keyframes=", "write every_s=SECONDS"),
+        ("VIDEO_ASSETS_FRAMES_SAMPLING", "every_s=1e99999999", "write every_s=SECONDS"),
         ("VIDEO_EXTENSIONS", ".", "write extensions with their dot"),
         ("VIDEO_ASSETS_SETTLE_S", "inf", "VIDEO_ASSETS_SETTLE_S"),
         ("VIDEO_ASSETS_INDEX", "ftp://x", "write a directory"),
@@ -98,7 +99,12 @@ def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_store_inside_the_source_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIDEO_ASSETS_SOURCE", str(tmp_path))
-    for store in (tmp_path, tmp_path / "store"):
-        monkeypatch.setenv("VIDEO_ASSETS_STORE", str(store))
-        with pytest.raises(SettingsError, match="VIDEO_ASSETS_STORE lies in VIDEO_ASSETS_SOURCE"):
-            load_settings()
+    monkeypatch.setenv("VIDEO_ASSETS_STORE", str(tmp_path.with_name("elsewhere")))
+    monkeypatch.setenv("VIDEO_ASSETS_INDEX", str(tmp_path.with_name("elsewhere")))
+    load_settings()
+    for name in ("VIDEO_ASSETS_STORE", "VIDEO_ASSETS_INDEX"):
+        for place in (tmp_path, tmp_path / "inside"):
+            with monkeypatch.context() as patch:
+                patch.setenv(name, str(place))
+                with pytest.raises(SettingsError, match=f"{name} lies in VIDEO_ASSETS_SOURCE"):
+                    load_settings()

@@ -82,5 +82,7 @@ def _run(defs: dg.Definitions, instance: dg.DagsterInstance, assets: Sequence[st
         raise_on_error=False,
     )
     failures = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+    if any(f.error and f.error.cls_name == "DagsterExecutionInterruptedError" for f in failures if f):
+        raise KeyboardInterrupt
     errors = tuple(str(f.error.cause.message if f.error and f.error.cause else f.error).strip() for f in failures)
     return Ran(f"{'+'.join(assets)} {partition_key or ''}".strip(), result.success, errors)

@@ -69,7 +69,7 @@ def search_image(
     from video_assets.video.image import decode_image
 
     try:
-        picture = decode_image(path.read_bytes())
+        picture = decode_image(path.read_bytes() if path.is_file() else b"", label=str(path))
     except OSError as error:
         raise UnreadableQuery(
             str(path), f"cannot be read: {error.strerror or error}", "Give a JPEG or PNG file."

@@ -18,7 +18,7 @@ from video_assets.storage.registry import open_store, split_uri
 from video_assets.table_store.parquet import ParquetTables
 from video_assets.table_store.table_store import Fold
 from video_assets.tables import CLIPS, OK
-from video_assets.video.errors import MediaError
+from video_assets.video.errors import MediaError, NotAVideo
 
 CODE_VERSION = "1"
 """Raised when the same source would become another clip or row."""
@@ -99,6 +99,10 @@ def make_clip(task: ClipTask) -> Outcome:
         with store.open(stored_key, etag=etag) as media:
             index = index_video(media, label=task.video_path)
     except MediaError as error:
+        if isinstance(error, NotAVideo) and task.copy_key is not None:
+            # Who may write links into the source must not get other files of this machine copied.
+            store.delete(task.copy_key)
+            row["clip_uri"] = row["checksum"] = None
         return Outcome(CLIPS.rows([failed_row(row, error.stage, str(error))]), failed=True, retryable=error.retryable)
     return Outcome(CLIPS.rows([{**row, **_probed(index), "status": OK}]), size_bytes=task.size_bytes)
 

@@ -100,7 +100,7 @@ def _shard(
 
 
 def _row(frame: ExtractedFrame, uri: str, offset: int | None, image_format: str) -> dict[str, Any]:
-    concealed = "The decoder met errors in this frame and concealed them." if frame.damaged else None
+    concealed = f"The decoder met errors at {frame.pts_s:.3f} s and concealed them." if frame.damaged else None
     return {
         "frame_idx": frame.frame_idx,
         "pts": frame.pts,
@@ -127,7 +127,7 @@ def extract_to_folder(
     Images of an earlier extraction into the same folder that this one does not have are removed.
     """
     begun = time.monotonic()
-    source = video if "://" in video else str(Path(video).resolve())
+    source = video if video.startswith("file:") or "://" in video else str(Path(video).resolve())
     root, key = split_uri(source)
     store = open_store(str(folder.resolve()), create=True)
     rows: list[dict[str, Any]] = []

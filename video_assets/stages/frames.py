@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -84,11 +84,18 @@ def _item(clip: Row, partition: Partition, store: ObjectStore, settings: Setting
         if frame["image_id"] is None:
             return identity
         path = ".tar" if frame["image_offset"] is not None else f"/{frame['image_id']}{SUFFIX[frame['image_format']]}"
-        start = clip["start_time"]
-        captured = None if start is None else start + timedelta(seconds=frame["pts_s"])
+        captured = _captured_at(clip["start_time"], frame["pts_s"])
         return {**identity, "captured_at": captured, "image_url": store.uri_of(key + path)}
 
     return Item(item_id, task, identity, facts)
+
+
+def _captured_at(start: datetime | None, pts_s: float) -> datetime | None:
+    """None where the start is unknown, or a damaged file's time is beyond the calendar."""
+    try:
+        return None if start is None else start + timedelta(seconds=pts_s)
+    except OverflowError:
+        return None
 
 
 def _parameters(settings: Settings) -> dict[str, str]:

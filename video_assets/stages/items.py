@@ -20,7 +20,7 @@ from video_assets.storage.object_store import ObjectChanged, StoreUnavailable
 from video_assets.table_store.items import ItemRecord, ItemRecords
 from video_assets.table_store.parquet import ParquetTables
 from video_assets.table_store.table_store import Fold
-from video_assets.tables import FAILED, OK, Table
+from video_assets.tables import CLIPS, FAILED, FRAMES, OK, Table
 from video_assets.work.pool import Done, Failed, run_items
 from video_assets.work.progress import Progress
 
@@ -35,6 +35,10 @@ killed from outside (a preempted machine, a restart) says little about the items
 
 STOPPING_STAGES = frozenset({StoreUnavailable.stage, EmbedderUnavailable.stage})
 """Errors that are no item's fault, and would befall every other item too."""
+
+
+BLOB_COLUMN = {CLIPS.name: "clip_uri", FRAMES.name: "image_url"}
+"""The column that names a row's blob."""
 
 
 class StageStopped(VideoAssetsError):
@@ -126,12 +130,19 @@ class _PartitionWork:
     settings: Settings
 
     def due(self) -> list[str]:
-        """What is missing or may be tried again. An item that every run died over is given up here."""
+        """What is missing or may be tried again. An item that every run died over is given up here.
+
+        An item whose blobs something outside has taken away is missing, whatever its record says.
+        """
         due = []
+        blobs = set(self.records.blobs())
         for item_id in self.items:
             record = self.done.get(item_id)
             if record is not None and not record.due(self.settings.max_attempts):
-                continue
+                if self._blobs_of(item_id, record) <= blobs:
+                    continue
+                del self.done[item_id]
+                record = None
             if self._tries(item_id) - (record.attempts if record else 0) >= MAX_RUN_DEATHS:
                 self._publish(_given_up(self.items[item_id], self.table, self._tries(item_id)))
             else:
@@ -168,6 +179,14 @@ class _PartitionWork:
                 self.records.withdraw({item_id: self._tries(item_id) for item_id in in_hand})
             raise
 
+    def _blobs_of(self, item_id: str, record: ItemRecord) -> set[str]:
+        """The keys of the blobs that the record's rows name in this partition."""
+        column = BLOB_COLUMN.get(self.table.name)
+        if column is None:
+            return set()
+        uris = {self.items[item_id].facts(row)[column] for row in record.rows.to_pylist() if row[column]}
+        return {key for uri in uris if (key := self.records.blob_key(uri)) is not None}
+
     def _record(self, result: Done[Outcome] | Failed) -> ItemRecord:
         item, tries = self.items[result.item_id], self._tries(result.item_id)
         if isinstance(result, Done):
@@ -175,7 +194,9 @@ class _PartitionWork:
             status = FAILED if outcome.failed else OK
             return ItemRecord(item.item_id, outcome.rows, status, tries + 1, outcome.retryable)
         if result.stage in STOPPING_STAGES:
-            raise StageStopped(f"table {self.table.name}", result.message, "Run it again: what is done is kept.")
+            raise StageStopped(
+                f"table {self.table.name}", result.message.rstrip("."), "Run it again: what is done is kept."
+            )
         rows = self.table.rows([failed_row(item.identity, result.stage, result.message)])
         # What is not at the source now may be there again: that is no failing of the item.
         attempts = max(tries, 1) if result.stage == ObjectChanged.stage else tries + 1

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from video_assets.keys import Partition
 from video_assets.table_store.parquet import ParquetTables
+from video_assets.table_store.table_store import TableError
 from video_assets.tables import CHAIN, FAILED, FILTERED, OK
 
 
@@ -42,7 +43,11 @@ def chain_status(tables: ParquetTables) -> tuple[list[StageStatus], list[Failure
         partitions = list(tables.partitions(table))
         counts: Counter[str] = Counter()
         for partition in partitions:
-            rows = tables.read(table, partition)
+            try:
+                rows = tables.read(table, partition)
+            except TableError as error:
+                failures.append(Failure(table.name, partition.key, None, "read", str(error), 0))
+                continue
             counts.update(rows["status"].to_pylist())
             failures += [
                 Failure(table.name, partition.key, row.get("video_path"), *(row[name] for name in _ERROR))

@@ -16,7 +16,7 @@ from video_assets.settings import Settings
 from video_assets.stages.embeddings import FRAME_COLUMNS, read_vectors
 from video_assets.stages.items import Report
 from video_assets.table_store.parquet import ParquetTables
-from video_assets.table_store.table_store import Fold, PartitionNotFound
+from video_assets.table_store.table_store import Fold, TableError
 from video_assets.tables import OK, VECTOR_INDEX
 from video_assets.vectors.registry import open_vector_index
 from video_assets.vectors.sync import sync_partition
@@ -62,7 +62,7 @@ def _indexed_models(tables: ParquetTables, partition: Partition) -> set[str]:
     """The models that the partition has points of, by the earlier commit."""
     try:
         return set(tables.read(VECTOR_INDEX, partition)["model"].to_pylist())
-    except PartitionNotFound:
+    except TableError:
         return set()
 
 

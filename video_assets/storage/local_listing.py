@@ -6,7 +6,7 @@ listed. A folder that cannot be read raises; one that vanishes during the listin
 """
 
 # Names are bytes here, so that any name works; pathlib has none.
-# ruff: noqa: PTH116
+# ruff: noqa: PTH114, PTH116
 from __future__ import annotations
 
 import errno
@@ -19,8 +19,12 @@ from video_assets.storage.local_files import decode_key, encode_key, object_info
 from video_assets.storage.object_keys import MAX_SEGMENT_BYTES, is_hidden, printable_key, segment_fault
 from video_assets.storage.object_store import CommonPrefix, ObjectInfo, StoreUnavailable
 
-_GONE_ERRNOS = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
-"""A name that vanished since it was read, or a link that leads nowhere. Other errors hide keys, so they raise."""
+_GONE_ERRNOS = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
+"""A name that vanished since it was read, a link that leads nowhere, a path longer than any key may be. Other errors
+hide keys, so they raise."""
+
+MAX_LINKS = 3
+"""Links to folders that a path may go through: folders that link to each other would be walked in every order."""
 
 _Entry = tuple[bytes, "os.DirEntry[bytes]"]
 """A name in a folder with its key. The key of a folder ends with `/`: so `a.txt` sorts before `a/b`, as keys do."""
@@ -28,12 +32,15 @@ _Entry = tuple[bytes, "os.DirEntry[bytes]"]
 
 @dataclass(frozen=True, slots=True)
 class _Folder:
-    """A folder in the walk. `key` is empty for the root and else ends with `/`; `identity` is (device, inode)."""
+    """A folder in the walk. `key` is empty for the root and else ends with `/`; `identity` is (device, inode); `links`
+    counts the symbolic links to folders on the way to it.
+    """
 
     path: bytes
     key: bytes
     identity: tuple[int, int]
     parent: _Folder | None
+    links: int = 0
 
 
 def list_objects(root: bytes, prefix: str, start_after: str) -> Iterator[ObjectInfo]:
@@ -88,12 +95,15 @@ def _enter(parent: _Folder | None, path: bytes, key: bytes) -> _Folder | None:
     """The folder at `path`; None where it is no folder, is gone, or is its own ancestor."""
     try:
         status = os.stat(path)
+        links = parent.links + os.path.islink(path) if parent else 0
     except OSError as error:
         if error.errno in _GONE_ERRNOS:
             return None
         raise _unreadable(path, error) from error
-    folder = _Folder(path, key, (status.st_dev, status.st_ino), parent)
-    return folder if stat.S_ISDIR(status.st_mode) and not _is_own_ancestor(folder) else None
+    folder = _Folder(path, key, (status.st_dev, status.st_ino), parent, links)
+    if not stat.S_ISDIR(status.st_mode) or links > MAX_LINKS or _is_own_ancestor(folder):
+        return None
+    return folder
 
 
 def _is_own_ancestor(folder: _Folder) -> bool:

@@ -8,16 +8,20 @@ attempt that died with its run counts too. An ok record never changes; a failed 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from video_assets.keys import Partition, items_prefix
+from video_assets.keys import Partition, blobs_prefix, items_prefix
 from video_assets.storage.object_store import ObjectNotFound, ObjectStore
 from video_assets.table_store.parquet import parquet_bytes, to_current_schema
+from video_assets.table_store.table_store import TableError
 from video_assets.tables import FAILED, OK, Table
+
+_logger = logging.getLogger(__name__)
 
 _META = b"video_assets.item"
 
@@ -53,6 +57,19 @@ class ItemRecords:
         """Where an item's record lies."""
         return self.store.uri_of(self._key(item_id, "parquet"))
 
+    def blobs(self) -> Iterator[str]:
+        """The keys of the partition's blobs."""
+        return (info.key for info in self.store.list(self._blobs_prefix))
+
+    def blob_key(self, uri: str) -> str | None:
+        """The key of a blob of this partition; None for what lies elsewhere."""
+        key = self.store.key_of(uri)
+        return key if key is not None and key.startswith(self._blobs_prefix) else None
+
+    @property
+    def _blobs_prefix(self) -> str:
+        return blobs_prefix(self.table.name, self.partition)
+
     def load(self, item_ids: Iterable[str]) -> tuple[dict[str, ItemRecord], dict[str, int]]:
         """The records of these items that exist, and the attempts that markers without a record count.
 
@@ -65,7 +82,11 @@ class ItemRecords:
             item_id, _, kind = info.key.removeprefix(prefix).partition(".")
             if item_id in wanted:
                 found.setdefault(item_id, set()).add(kind)
-        records = {item_id: self.read(item_id) for item_id, kinds in found.items() if "parquet" in kinds}
+        records = {}
+        for item_id in [i for i, kinds in found.items() if "parquet" in kinds]:
+            record = self._read_if_whole(item_id)
+            if record is not None:
+                records[item_id] = record
         begun = {item_id: self._begun(item_id) for item_id, kinds in found.items() if "attempt" in kinds}
         for item_id in [i for i in begun if i in records and records[i].attempts >= begun[i]]:
             self.store.delete(self._key(item_id, "attempt"))
@@ -80,6 +101,14 @@ class ItemRecords:
             return ItemRecord(
                 item_id, to_current_schema(self.table, rows), **json.loads(file.schema_arrow.metadata[_META])
             )
+
+    def _read_if_whole(self, item_id: str) -> ItemRecord | None:
+        """A record that something outside has damaged counts as missing: the item is made again."""
+        try:
+            return self.read(item_id)
+        except (pa.ArrowException, TableError, KeyError, ValueError, TypeError) as error:
+            _logger.warning("%s is damaged and will be made again: %s", self.uri(item_id), error)
+            return None
 
     def begin(self, item_id: str, attempts: int) -> None:
         """Marks that the attempt of this number is under way."""
@@ -101,7 +130,7 @@ class ItemRecords:
     def _begun(self, item_id: str) -> int:
         try:
             return int(json.loads(self.store.get(self._key(item_id, "attempt")))["attempts"])
-        except ObjectNotFound:
+        except (ObjectNotFound, KeyError, ValueError, TypeError):
             return 0
 
     def _key(self, item_id: str, kind: str) -> str:

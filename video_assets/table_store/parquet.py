@@ -18,6 +18,7 @@ from video_assets.keys import Partition, data_key, partition_root
 from video_assets.storage.object_store import CommonPrefix, ObjectNotFound, ObjectStore
 from video_assets.table_store.table_store import (
     CommitConflict,
+    DamagedPartition,
     Fold,
     PartitionNotFound,
     SchemaMismatch,
@@ -44,7 +45,12 @@ class ParquetTables:
                 "was never materialized",
                 f"Materialize the asset {table.name} for this partition first.",
             ) from None
-        return to_current_schema(table, pq.read_table(io.BytesIO(data), partitioning=None))
+        try:
+            rows = pq.read_table(io.BytesIO(data), partitioning=None)
+        except pa.ArrowException as error:
+            remedy = "Delete this file and materialize the partition again; what it is made of is kept."
+            raise DamagedPartition(self.uri(table, partition), f"cannot be read: {error}", remedy) from error
+        return to_current_schema(table, rows)
 
     def version(self, table: Table, partition: Partition | None) -> str | None:
         try:

@@ -23,6 +23,10 @@ class PartitionNotFound(TableError):
     """A partition that was never committed. It is unknown, not empty (SPEC S7)."""
 
 
+class DamagedPartition(TableError):
+    """A committed partition that something outside has made unreadable."""
+
+
 class SchemaMismatch(TableError):
     """Rows that are not of the table's schema."""
 
@@ -66,7 +70,11 @@ class TableStore(Protocol):
     """Tables by partition. A reader sees a whole partition or the previous one."""
 
     def read(self, table: Table, partition: Partition | None) -> pa.Table:
-        """The committed rows in the order of the table's key; raises PartitionNotFound, SchemaMismatch."""
+        """The committed rows in the order of the table's key.
+
+        Raises:
+            PartitionNotFound, DamagedPartition, SchemaMismatch.
+        """
         ...
 
     def version(self, table: Table, partition: Partition | None) -> str | None:

@@ -50,7 +50,8 @@ WRITE_WAIT_S = 120.0
 
 _OPEN_POLL_S = 0.02
 _DISTANCE = "cosine"
-_REBUILD = "Delete that directory and materialize vector_index again; no frame is embedded anew."
+_RESERVE_BYTES = 256 * 1024 * 1024
+"""The engine maps sparse files: on a full disk the kernel kills the process, with no error to catch."""
 
 
 class EmbeddedIndex:
@@ -64,7 +65,9 @@ class EmbeddedIndex:
         check_name(collection)
         check_dim(dim)
         with hold_collection(self._locks, collection, WRITE_WAIT_S):
-            if not self._home(collection).exists():
+            # What is left of a collection that someone deleted in part is no collection.
+            if not (self._home(collection) / "shard").exists():
+                shutil.rmtree(self._home(collection), ignore_errors=True)
                 self._create(collection, dim)
                 return
         found = self._dim(collection)
@@ -94,6 +97,7 @@ class EmbeddedIndex:
         from qdrant_edge import UpdateOperation
 
         written = 0
+        self._require_room()
         for batch in batches(points, collection, self._dim(collection), bytes_per_number=4):
             operation = UpdateOperation.upsert_points(
                 [EdgePoint(point.id, point.vector.tolist(), plain_payload(point.payload)) for point in batch]
@@ -173,6 +177,8 @@ class EmbeddedIndex:
 
         making = self._directory / ".tmp" / collection
         try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            self._require_room()
             shutil.rmtree(making, ignore_errors=True)
             making.mkdir(parents=True)
             (making / "collection.json").write_text(json.dumps({"dim": dim, "distance": _DISTANCE}))
@@ -197,7 +203,7 @@ class EmbeddedIndex:
                 raise ValueError(f"distance {found['distance']!r}")
             return int(found["dim"])
         except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError) as error:
-            raise IndexCorruptError(str(description), f"unreadable: {error}", _REBUILD) from error
+            raise IndexCorruptError(str(description), f"unreadable: {error}", _rebuild(description.parent)) from error
         except OSError as error:
             raise self._unwritable(error) from error
 
@@ -240,7 +246,16 @@ class EmbeddedIndex:
             message = " ".join(str(error).split())
             if any(sign in message for sign in ("Permission denied", "Read-only file", "No space left")):
                 raise self._unwritable(error) from error
-            raise IndexCorruptError(str(path), f"the engine cannot use it: {message}", _REBUILD) from error
+            raise IndexCorruptError(str(path), f"the engine cannot use it: {message}", _rebuild(path.parent)) from error
+
+    def _require_room(self) -> None:
+        try:
+            free = shutil.disk_usage(self._directory).free
+        except OSError as error:
+            raise self._unwritable(error) from error
+        if free < _RESERVE_BYTES:
+            cause = f"has {free // 1_000_000} MB left on its disk, and needs {_RESERVE_BYTES // 1_000_000}"
+            raise IndexUnwritableError(str(self._directory), cause, "Free space, or set another directory.")
 
     def _unwritable(self, error: BaseException) -> IndexUnwritableError:
         return IndexUnwritableError(
@@ -248,6 +263,10 @@ class EmbeddedIndex:
             f"cannot be used: {error}",
             "Give the vector index a directory of its own that this user may write to, with room.",
         )
+
+
+def _rebuild(home: Path) -> str:
+    return f"Delete {home} and materialize vector_index again; no frame is embedded anew."
 
 
 def _index_fields(shard: EdgeShard) -> None:

@@ -15,6 +15,7 @@ from video_assets.video.orientation import Orientation
 
 if TYPE_CHECKING:
     from av import VideoFrame
+    from PIL import Image
 
 ImageFormat = Literal["jpeg", "png"]
 
@@ -23,6 +24,7 @@ _MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 _RGB, _UNSPECIFIED = 0, 2
 _BT709, _BT601 = 1, 5
 _LIMITED, _FULL = 1, 2
+_ORIENTATION_TAG = 0x0112
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,11 @@ def encode_image(
     rgb = to_rgb(frame, options.longest_side, label=label)
     if orientation is not None:
         rgb = orientation.apply(rgb)
-    data = _png(rgb) if options.format == "png" else _jpeg(rgb, options.quality, _subsampling(frame))
+    try:
+        data = _png(rgb) if options.format == "png" else _jpeg(rgb, options.quality, _subsampling(frame))
+    except ValueError as error:
+        remedy = "Set VIDEO_ASSETS_FRAMES_LONGEST_SIDE, or the format png."
+        raise EncodeError(label, f"cannot become a {options.format}: {error}", remedy) from error
     return EncodedImage(data, width=rgb.shape[1], height=rgb.shape[0])
 
 
@@ -122,16 +128,36 @@ def decode_image(data: bytes, *, label: str = "image") -> NDArray[np.uint8]:
     Raises:
         UnreadableImage: not a JPEG or PNG, damaged, or larger than a frame may be.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise UnreadableImage(label, f"has {image.width} × {image.height} pixels, too many")
-            upright = ImageOps.exif_transpose(image)
+            turn = _exif_turn(image)
+            upright = image if turn is None else image.transpose(turn)
             return np.array(upright.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UnreadableImage(label, f"is no readable JPEG or PNG picture: {error}") from error
+        raise UnreadableImage(label, "is no readable JPEG or PNG picture") from error
+
+
+def _exif_turn(image: Image.Image) -> Image.Transpose | None:
+    """What the orientation tag asks for; None if nothing, or if the tags are damaged."""
+    from PIL import Image
+
+    try:
+        orientation = image.getexif().get(_ORIENTATION_TAG)
+    except Exception:
+        return None
+    return {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_270,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_90,
+    }.get(orientation if isinstance(orientation, int) else 1)
 
 
 def _reduced(width: int, height: int, longest_side: int | None) -> tuple[int, int]:

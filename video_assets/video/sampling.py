@@ -65,6 +65,8 @@ def exact(value: str | float | Fraction | Decimal) -> Fraction:
     Raises:
         ValueError: not a finite number, or a fraction over 0.
     """
+    if isinstance(value, str) and (len(value) > 32 or "e" in value.lower()):
+        raise ValueError(f"not a plain number: {value[:32]!r}")
     try:
         return Fraction(repr(value) if isinstance(value, float) else value)
     except (ValueError, OverflowError, ZeroDivisionError) as error:

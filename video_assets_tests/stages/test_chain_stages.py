@@ -10,6 +10,7 @@ import threading
 import time
 from dataclasses import dataclass
 from datetime import timedelta
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -334,3 +335,53 @@ def test_bug_a_moved_store_pointed_at_its_old_place(chain: Chain, tmp_path: Path
 def test_two_ways_to_write_a_sampling_are_one(chain: Chain) -> None:
     chain.run(frames_sampling="every_s=0.5")
     assert chain.run(frames_sampling="fps=2")["frames"].made == 0
+
+
+def items_of(chain: Chain, table: str, kind: str) -> list[Path]:
+    return [Path(chain.root, "store", key) for key in chain.keys(f"{table}/") if f"/{kind}/" in key]
+
+
+@pytest.mark.parametrize("table", ["clips", "frames", "embeddings"])
+def test_bug_a_damaged_record_stopped_its_partition_for_good(chain: Chain, table: str) -> None:
+    before = chain.run()
+    record = items_of(chain, table, "items")[0]
+    record.write_bytes(record.read_bytes()[:40])
+    after = chain.run()
+    assert after[table].made == 1
+    assert after[table].data_version == before[table].data_version
+
+
+@pytest.mark.parametrize("table", ["clips", "frames"])
+def test_bug_blobs_that_were_taken_away_were_never_made_again(chain: Chain, table: str) -> None:
+    before = chain.run()
+    blob = items_of(chain, table, "blobs")[0]
+    kept = blob.read_bytes()
+    blob.unlink()
+    after = chain.run()
+    assert after[table].made == 1
+    assert blob.read_bytes() == kept
+    assert after[table].data_version == before[table].data_version
+
+
+def test_bug_a_damaged_index_table_broke_its_partition(chain: Chain) -> None:
+    chain.run()
+    (chain.root / "store/vector_index" / DAY.path / "data.parquet").write_text("garbage")
+    assert chain.run()["vector_index"].rows["points"].to_pylist()[0] > 0
+
+
+def test_bug_what_is_no_video_was_copied_into_the_store(chain: Chain, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("not for the fleet")
+    os.utime(secret, (time.time() - 3600,) * 2)
+    (chain.root / "uploads/veh-7/2026-01-03/front/090000.mp4").symlink_to(secret)
+    row = next(r for r in chain.run()["clips"].rows.to_pylist() if r["video_path"].endswith("090000.mp4"))
+    assert (row["status"], row["clip_uri"]) == ("failed", None)
+    assert all(b"not for the fleet" not in path.read_bytes() for path in items_of(chain, "clips", "blobs"))
+
+
+def test_bug_absurd_times_failed_the_whole_partition(chain: Chain) -> None:
+    pts = [0, 2**40, 2**41]
+    upload(chain, "front/090000.mkv", frames=3, pts=pts, time_base=Fraction(1, 1000))
+    rows = [row for row in chain.run()["frames"].rows.to_pylist() if row["video_path"].endswith(".mkv")]
+    assert rows
+    assert any(row["status"] == "ok" for row in chain.run()["frames"].rows.to_pylist())

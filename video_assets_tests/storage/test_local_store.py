@@ -622,3 +622,17 @@ def test_the_sweep_takes_nothing_that_is_not_a_temporary(store: LocalStore, root
         assert store.sweep() == 0
     assert (root / ".tmp" / "notes.txt").exists()
     assert len(list((root / ".tmp" / "locks").iterdir())) == 1
+
+
+def test_bug_folders_that_link_to_each_other_hung_every_listing(tmp_path: Path) -> None:
+    folders = [tmp_path / str(number) for number in range(9)]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "file").write_text("x")
+    for folder in folders:
+        for other in folders:
+            if other != folder:
+                (folder / f"to-{other.name}").symlink_to(other)
+    keys = [info.key for info in LocalStore(tmp_path).list()]
+    assert {f"{folder.name}/file" for folder in folders} <= set(keys)
+    assert len(keys) < 10_000

@@ -246,3 +246,18 @@ def test_an_exif_orientation_is_applied() -> None:
 def test_nothing_is_turned_without_an_orientation() -> None:
     frame = frame_of(planes(64, 32), "yuv420p", BT709, LIMITED)
     assert encode_image(frame).data == encode_image(frame, orientation=Orientation()).data
+
+
+def test_bug_damaged_exif_was_a_traceback() -> None:
+    out = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (20, 10), (200, 10, 10)).save(out, "JPEG", exif=exif)
+    assert decode_image(out.getvalue()).shape == (20, 10, 3)
+    data = bytearray(out.getvalue())
+    for position in range(20, 60):
+        damaged = bytes(data[:position]) + b"\xff" + bytes(data[position + 1 :])
+        try:
+            decode_image(damaged)
+        except UnreadableImage:
+            continue

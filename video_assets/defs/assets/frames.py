@@ -10,6 +10,7 @@ from video_assets.defs.assets.table_asset import Made, declare, materialize
 from video_assets.defs.automation import REFRESH_ON_NEW_DATA
 from video_assets.defs.checks import item_checks, item_results
 from video_assets.defs.partitions import date_by_vehicle
+from video_assets.errors import VideoAssetsError
 from video_assets.io_managers.table_io_manager import Upstream
 from video_assets.keys import Partition
 from video_assets.settings import Settings
@@ -48,7 +49,11 @@ def frames(
 
 def _preview(fold: Fold) -> dict[str, dg.MetadataValue[Any]]:
     """The contact sheet, small enough for the event log."""
-    sheet = draw_contact_sheet(fold.rows)
+    try:
+        sheet = draw_contact_sheet(fold.rows)
+    except VideoAssetsError as error:
+        # It decorates; the rows are what counts.
+        return {"contact_sheet": dg.MetadataValue.md(f"No contact sheet: {error}")}
     if sheet is None:
         return {}
     return {
