@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 from video_assets.embedding.errors import EmbeddingFailed
 
 
-def require_rgb(images: Sequence[NDArray[np.uint8]]) -> None:
-    """Raise `EmbeddingFailed` unless every array is a (height, width, 3) uint8 picture with a pixel."""
+def rgb_pictures(images: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
+    """The images, one at a time; `EmbeddingFailed` at one that is no (height, width, 3) uint8 picture with a pixel."""
     for number, image in enumerate(images, start=1):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
             raise EmbeddingFailed(
-                f"picture {number} of {len(images)}",
+                f"picture {number}",
                 f"its array is {image.dtype} {image.shape}, a picture is uint8 (height, width, 3)",
             )
+        yield image
 
 
 def unit_vectors(raw: NDArray[np.float32]) -> NDArray[np.float32]:

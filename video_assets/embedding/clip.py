@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from video_assets.embedding.checks import require_rgb, unit_vectors
+from video_assets.embedding.checks import rgb_pictures, unit_vectors
 from video_assets.embedding.errors import EmbedderUnavailable, EmbeddingFailed, TextNotUnderstood
 
 NAME = "clip-vit-b-32"
@@ -68,14 +68,13 @@ class Clip:
                 "Remove them to download them again",
             ) from error
 
-    def embed_images(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    def embed_images(self, images: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """See `Embedder.embed_images`."""
         from PIL import Image
 
-        require_rgb(images)
-        if not images:
+        pictures = [Image.fromarray(image) for image in rgb_pictures(images)]
+        if not pictures:
             return np.empty((0, DIM), np.float32)
-        pictures = [Image.fromarray(image) for image in images]
         return _unit(self._vision.embed(pictures, batch_size=BATCH))
 
     def embed_text(self, text: str) -> NDArray[np.float32]:

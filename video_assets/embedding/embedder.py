@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -30,11 +30,11 @@ class Embedder(Protocol):
     def dim(self) -> int:
         """Length of a vector."""
 
-    def embed_images(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    def embed_images(self, images: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Embed pictures.
 
         Args:
-            images: RGB pictures, each (height, width, 3) uint8, of any sizes.
+            images: RGB pictures, each (height, width, 3) uint8, of any sizes; taken one at a time.
 
         Returns:
             (n, dim) float32 unit vectors in the order given; (0, dim) for no pictures. A vector does not

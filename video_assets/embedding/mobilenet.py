@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from video_assets.embedding.checks import require_rgb, unit_vectors
+from video_assets.embedding.checks import rgb_pictures, unit_vectors
 from video_assets.embedding.class_names import ClassNames
 from video_assets.embedding.errors import EmbedderUnavailable, TextNotUnderstood
 
@@ -96,12 +96,12 @@ class MobileNetV2:
         self._bias = np.load(_checked("class_bias.npy")).astype(np.float32)
         self._class_vectors = unit_vectors(self._weights)
 
-    def embed_images(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    def embed_images(self, images: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """See `Embedder.embed_images`."""
-        require_rgb(images)
-        features = np.empty((len(images), DIM), np.float32)
-        for batch in _batches([network_size(*image.shape[:2]) for image in images]):
-            pixels = np.stack([whole_frame(images[index]) for index in batch])
+        pictures = [whole_frame(image) for image in rgb_pictures(images)]
+        features = np.empty((len(pictures), DIM), np.float32)
+        for batch in _batches(pictures):
+            pixels = np.stack([pictures[index] for index in batch])
             features[batch] = self._session.run(["features"], {"images": pixels})[0]
         return unit_vectors(features)
 
@@ -128,11 +128,11 @@ class MobileNetV2:
         return [[self._names.labels[index] for index in row] for row in best]
 
 
-def _batches(sizes: Sequence[tuple[int, int]]) -> Iterator[list[int]]:
-    """Indexes of pictures that enter the network at one size, `BATCH` at most."""
-    by_size: dict[tuple[int, int], list[int]] = {}
-    for index, size in enumerate(sizes):
-        by_size.setdefault(size, []).append(index)
+def _batches(pictures: Sequence[NDArray[np.uint8]]) -> Iterator[list[int]]:
+    """Indexes of pictures of one size, `BATCH` at most."""
+    by_size: dict[tuple[int, ...], list[int]] = {}
+    for index, picture in enumerate(pictures):
+        by_size.setdefault(picture.shape, []).append(index)
     for indexes in by_size.values():
         for start in range(0, len(indexes), BATCH):
             yield indexes[start : start + BATCH]

@@ -29,7 +29,7 @@ CODE_VERSION = "1"
 """Raised when the same frames and model would give other vectors or rows."""
 
 BATCH = 16
-"""Frames held decoded at a time."""
+"""Frames handed to the model at a time."""
 
 FRAME_COLUMNS = (
     "image_id",
@@ -105,7 +105,7 @@ def embed_clip(task: EmbedTask) -> Outcome:
     frames = iter(task.frames)
     batches: list[NDArray[np.float32]] = []
     while batch := list(islice(frames, BATCH)):
-        batches.append(embedder.embed_images(list(read_images(batch))))
+        batches.append(embedder.embed_images(read_images(batch)))
     vectors = np.concatenate(batches)
     rows = [
         {

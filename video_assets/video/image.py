@@ -136,7 +136,8 @@ def decode_image(data: bytes, *, label: str = "image") -> NDArray[np.uint8]:
                 raise UnreadableImage(label, f"has {image.width} × {image.height} pixels, too many")
             turn = _exif_turn(image)
             upright = image if turn is None else image.transpose(turn)
-            return np.array(upright.convert("RGB"))
+            # Pillow's convert copies the whole picture even where there is nothing to convert.
+            return np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UnreadableImage(label, "is no readable JPEG or PNG picture") from error
 

@@ -37,6 +37,10 @@ main(channel, lifeline, limit)
 """
 
 
+_ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"), "1")
+"""There is a worker for each core, and OpenBLAS' threads spin after every call: NumPy takes one, unless told."""
+
+
 class WorkerGoneError(Exception):
     """The worker is dead, dying or out of its mind: nothing more is to be had from it."""
 
@@ -66,7 +70,7 @@ class Worker:
                 [sys.executable, "-P", "-c", _START, self._start_arguments(worker_channel, worker_lifeline)],
                 stdin=subprocess.DEVNULL,
                 stdout=2,  # a parent's stdout may be data
-                env=surroundings.environment,
+                env={**_ONE_THREAD, **surroundings.environment},
                 pass_fds=(worker_channel.fileno(), worker_lifeline),
                 start_new_session=True,  # no Ctrl-C of its own; stop() reaches what it starts
             )
