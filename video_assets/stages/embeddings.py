@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
@@ -44,6 +44,9 @@ FRAME_COLUMNS = (
     "image_size_bytes",
 )
 """What is carried over from a frame: what it shows, and where it is."""
+
+VECTOR_COLUMNS = ("vectors_uri", "vector_row")
+"""Where a row's vector lies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +129,15 @@ def embed_clip(task: EmbedTask) -> Outcome:
     return Outcome(table.append_column(pa.field("vector", column.type), column), size_bytes=size)
 
 
-def read_vectors(rows: pa.Table) -> Iterator[tuple[dict[str, Any], NDArray[np.float32]]]:
-    """Embedding rows with their vectors, file by file."""
+def read_vectors(rows: Mapping[str, Row]) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """The vectors of embedding rows (at least their `VECTOR_COLUMNS`), each with its row's key, file by file."""
     import pyarrow.parquet as pq
 
-    by_file = sorted(rows.to_pylist(), key=lambda row: (row["vectors_uri"], row["vector_row"]))
-    for uri, group in groupby(by_file, key=lambda row: str(row["vectors_uri"])):
+    places = sorted((row["vectors_uri"], row["vector_row"], key) for key, row in rows.items())
+    for uri, group in groupby(places, key=lambda place: str(place[0])):
         root, key = split_uri(uri)
         with open_store(root).open(key) as stream:
             column = pq.read_table(stream, columns=["vector"])["vector"].combine_chunks()
         vectors = column.flatten().to_numpy().reshape(len(column), -1)
-        for row in group:
-            yield row, vectors[row["vector_row"]]
+        for _, number, key in group:
+            yield key, vectors[number]

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from video_assets.embedding.embedder import embedder_identity
 from video_assets.keys import Partition, content_id
 from video_assets.settings import Settings
-from video_assets.stages.embeddings import FRAME_COLUMNS, read_vectors
+from video_assets.stages.embeddings import FRAME_COLUMNS, VECTOR_COLUMNS, read_vectors
 from video_assets.stages.items import Report
 from video_assets.table_store.parquet import ParquetTables
 from video_assets.table_store.table_store import Fold, TableError
@@ -69,26 +69,26 @@ def _indexed_models(tables: ParquetTables, partition: Partition) -> set[str]:
 def _sync_model(index: VectorIndex, model: str, partition: Partition, rows: pa.Table) -> tuple[dict[str, Any], int]:
     assert partition.vehicle is not None
     version, dim = embedder_identity(model)
-    index.ensure(model, dim)
-    by_id = {point_id(row["model"], row["model_version"], row["image_id"]): row for row in rows.to_pylist()}
-    wanted = {point: content_id("point", repr(_payload(row)), _vector_of(row)) for point, row in by_id.items()}
+    columns = [*_PAYLOAD, *VECTOR_COLUMNS]
+    by_id = {point_id(model, row["model_version"], row["image_id"]): row for row in rows.select(columns).to_pylist()}
+    payloads = {point: _payload(row) for point, row in by_id.items()}
+    wanted = {point: content_id("point", repr(payloads[point]), _vector_of(row)) for point, row in by_id.items()}
 
     def load(ids: Set[str]) -> Iterator[Point]:
-        due = pa.Table.from_pylist([by_id[point] for point in sorted(ids)], schema=rows.schema)
-        for row, vector in read_vectors(due):
-            point = point_id(row["model"], row["model_version"], row["image_id"])
-            yield Point(point, vector, _payload(row))
+        for point, vector in read_vectors({point: by_id[point] for point in ids}):
+            yield Point(point, vector, payloads[point])
 
-    result = sync_partition(index, model, partition.date, partition.vehicle, wanted, load)
-    digest = hashlib.sha256(repr(sorted(wanted.items())).encode()).hexdigest()[:32]
-    where = PointFilter(date=partition.date, vehicle=partition.vehicle)
+    with index.session(model):
+        index.ensure(model, dim)
+        result = sync_partition(index, model, partition.date, partition.vehicle, wanted, load)
+        points = index.count(model, where=PointFilter(date=partition.date, vehicle=partition.vehicle))
     row = {
         "model": model,
         "model_version": version,
         "collection": model,
         "vectors": len(wanted),
-        "points": index.count(model, where=where),
-        "points_fingerprint": digest,
+        "points": points,
+        "points_fingerprint": hashlib.sha256(repr(sorted(wanted.items())).encode()).hexdigest()[:32],
         "status": OK,
         "attempts": 1,
     }

@@ -2,11 +2,13 @@
 
     <location>/<collection>/collection.json   {"dim": 1280, "distance": "cosine"}
     <location>/<collection>/shard/            the engine's files
-    <location>/.locks/  <location>/.tmp/      whose turn it is; collections in the making
+    <location>/<collection>/making            there until the collection is whole
+    <location>/.locks/                        whose turn it is
 
-Every call opens the shard, works and closes it, writers per batch, so that processes take turns. The
-engine's write-ahead log stays on: without it a kill −9 left points with the payload of one version
-and the vector of another (2,629 points in 25 trials; none in as many with the log).
+Every call opens the shard, works and closes it, so that processes take turns; a session keeps it open
+between calls while nobody waits. The engine's write-ahead log stays on: without it a kill −9 left points
+with the payload of one version and the vector of another (2,629 points in 25 trials; none in as many
+with the log).
 """
 
 from __future__ import annotations
@@ -14,8 +16,8 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,9 +39,10 @@ from video_assets.vectors.collection import (
     missing_error,
     plain_payload,
 )
+from video_assets.vectors.engine_errors import engine_errors, rebuild, unwritable
 from video_assets.vectors.index_errors import IndexCorruptError, IndexUnwritableError
 from video_assets.vectors.ranking import as_hit, best_hits
-from video_assets.vectors.shard_lock import busy_error, hold_collection
+from video_assets.vectors.shard_turns import ShardTurns
 from video_assets.vectors.vector_index import EVERYTHING, Hit, Point, PointFilter
 
 if TYPE_CHECKING:
@@ -48,8 +51,11 @@ if TYPE_CHECKING:
 READ_WAIT_S = 5.0
 WRITE_WAIT_S = 120.0
 
-_OPEN_POLL_S = 0.02
 _DISTANCE = "cosine"
+_MAKING = "making"
+"""In a collection's directory until it is whole."""
+_SLOW_BATCH_S = 1.0
+"""After a batch that took longer to come, others are let in while the next one does."""
 _RESERVE_BYTES = 256 * 1024 * 1024
 """The engine maps sparse files: on a full disk the kernel kills the process, with no error to catch."""
 
@@ -59,22 +65,20 @@ class EmbeddedIndex:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._locks = directory / ".locks"
+        self._turns = ShardTurns(directory)
 
     def ensure(self, collection: str, dim: int) -> None:
         check_name(collection)
         check_dim(dim)
-        with hold_collection(self._locks, collection, WRITE_WAIT_S):
+        with self._turns.turn(collection, WRITE_WAIT_S) as turn:
             # What is left of a collection that someone deleted in part is no collection.
-            if not (self._home(collection) / "shard").exists():
-                shutil.rmtree(self._home(collection), ignore_errors=True)
-                self._create(collection, dim)
+            if not self._is_whole(collection) or not turn.path.exists():
+                turn.shard = self._create(collection, dim)
                 return
-        found = self._dim(collection)
-        if found != dim:
-            raise mismatch_error(collection, str(self._home(collection)), f"{found} ({_DISTANCE})", dim)
-        with self._shard(collection, WRITE_WAIT_S) as shard:
-            _index_fields(shard)
+            found = self._dim(collection)
+            if found != dim:
+                raise mismatch_error(collection, str(self._home(collection)), f"{found} ({_DISTANCE})", dim)
+            _index_fields(turn.shard)
 
     def partition_points(self, collection: str, date: str, vehicle: str) -> dict[str, str]:
         from qdrant_edge import ScrollRequest
@@ -84,8 +88,8 @@ class EmbeddedIndex:
         found: dict[str, str] = {}
         offset = None
         while True:
-            with self._shard(collection, WRITE_WAIT_S) as shard:
-                page, offset = shard.scroll(
+            with self._turns.turn(collection, WRITE_WAIT_S) as turn:
+                page, offset = turn.shard.scroll(
                     ScrollRequest(offset=offset, limit=SCROLL_PAGE, filter=partition, with_payload=["row_hash"])
                 )
             found.update((str(record.id), str((record.payload or {}).get("row_hash", ""))) for record in page)
@@ -98,14 +102,22 @@ class EmbeddedIndex:
 
         written = 0
         self._require_room()
-        for batch in batches(points, collection, self._dim(collection), bytes_per_number=4):
-            operation = UpdateOperation.upsert_points(
-                [EdgePoint(point.id, point.vector.tolist(), plain_payload(point.payload)) for point in batch]
-            )
-            with self._shard(collection, WRITE_WAIT_S) as shard:
-                shard.update(operation)
-                shard.flush()
-            written += len(batch)
+        begun = time.monotonic()
+        with self._turns.session(collection):
+            for batch in batches(points, collection, self._dim(collection), bytes_per_number=4):
+                is_slow = time.monotonic() - begun > _SLOW_BATCH_S
+                operation = UpdateOperation.upsert_points(
+                    [EdgePoint(point.id, point.vector.tolist(), plain_payload(point.payload)) for point in batch]
+                )
+                with self._turns.turn(collection, WRITE_WAIT_S) as turn:
+                    turn.shard.update(operation)
+                written += len(batch)
+                if is_slow:
+                    self._turns.pause(collection)
+                begun = time.monotonic()
+            if written:
+                with self._turns.turn(collection, WRITE_WAIT_S) as turn:
+                    turn.shard.flush()
         return written
 
     def delete(self, collection: str, ids: Iterable[str], *, where: PointFilter = EVERYTHING) -> int:
@@ -119,11 +131,11 @@ class EmbeddedIndex:
         for first in range(0, len(chosen), DELETE_BATCH):
             among = HasIdCondition({*chosen[first : first + DELETE_BATCH]})
             matching = Filter(must=[among, *edge_conditions(where)])
-            with self._shard(collection, WRITE_WAIT_S) as shard:
+            with self._turns.turn(collection, WRITE_WAIT_S) as turn:
                 # Resolved to ids first: a replay of the log then does what was done, whatever changed since.
-                records, _ = shard.scroll(ScrollRequest(limit=DELETE_BATCH, filter=matching, with_payload=False))
-                shard.update(UpdateOperation.delete_points([record.id for record in records]))
-                shard.flush()
+                records, _ = turn.shard.scroll(ScrollRequest(limit=DELETE_BATCH, filter=matching, with_payload=False))
+                turn.shard.update(UpdateOperation.delete_points([record.id for record in records]))
+                turn.shard.flush()
             removed += len(records)
         return removed
 
@@ -141,11 +153,11 @@ class EmbeddedIndex:
         check_vector("query", vector, collection, self._dim(collection))
         nearest = Query.Nearest(vector.tolist())
         matching = edge_filter(where)
-        with self._shard(collection, READ_WAIT_S) as shard:
+        with self._turns.turn(collection, READ_WAIT_S) as turn:
 
             def search(count: int) -> list[Hit]:
                 request = QueryRequest(limit=count, query=nearest, filter=matching, with_payload=True)
-                return [as_hit(str(found.id), found.score, found.payload) for found in shard.query(request)]
+                return [as_hit(str(found.id), found.score, found.payload) for found in turn.shard.query(request)]
 
             return best_hits(search, limit)
 
@@ -154,16 +166,21 @@ class EmbeddedIndex:
 
         self._dim(collection)
         matching = edge_filter(where)
-        with self._shard(collection, READ_WAIT_S) as shard:
-            return int(shard.count(CountRequest(exact=True, filter=matching)))
+        with self._turns.turn(collection, READ_WAIT_S) as turn:
+            return int(turn.shard.count(CountRequest(exact=True, filter=matching)))
 
     def collections(self) -> list[str]:
         try:
-            return sorted(home.name for home in self._directory.iterdir() if is_collection_name(home.name))
+            names = sorted(home.name for home in self._directory.iterdir() if is_collection_name(home.name))
+            return [name for name in names if self._is_whole(name)]
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise unwritable(self._directory, error) from error
+
+    def session(self, collection: str) -> AbstractContextManager[None]:
+        check_name(collection)
+        return self._turns.session(collection)
 
     def close(self) -> None:
         """Nothing stays open between calls."""
@@ -171,102 +188,57 @@ class EmbeddedIndex:
     def _home(self, collection: str) -> Path:
         return self._directory / collection
 
-    def _create(self, collection: str, dim: int) -> None:
-        """Make the collection aside and move it into place, so that a kill leaves all of it or none."""
+    def _is_whole(self, collection: str) -> bool:
+        return self._home(collection).exists() and not (self._home(collection) / _MAKING).exists()
+
+    def _create(self, collection: str, dim: int) -> EdgeShard:
+        """The new collection's open shard. Made in place, so that it need not be opened again."""
         from qdrant_edge import Distance, EdgeConfig, EdgeShard, EdgeVectorParams
 
-        making = self._directory / ".tmp" / collection
+        home, marked = self._home(collection), self._directory / ".tmp" / collection
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
             self._require_room()
-            shutil.rmtree(making, ignore_errors=True)
-            making.mkdir(parents=True)
-            (making / "collection.json").write_text(json.dumps({"dim": dim, "distance": _DISTANCE}))
-            with self._engine_errors(making):
+            shutil.rmtree(marked, ignore_errors=True)
+            shutil.rmtree(home, ignore_errors=True)
+            marked.mkdir(parents=True)
+            (marked / _MAKING).touch()
+            (marked / "collection.json").write_text(json.dumps({"dim": dim, "distance": _DISTANCE}))
+            marked.rename(home)
+            (home / "shard").mkdir()
+            with engine_errors(home / "shard"):
                 config = EdgeConfig(vectors=EdgeVectorParams(size=dim, distance=Distance.Cosine))
-                shard = EdgeShard.create(str(making / "shard"), config)
-                _index_fields(shard)
-                shard.close()
-            making.rename(self._home(collection))
+                made = EdgeShard.create(str(home / "shard"), config)
+                _index_fields(made)
+            (home / _MAKING).unlink()
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise unwritable(self._directory, error) from error
+        return made
 
     def _dim(self, collection: str) -> int:
         """The collection's dimension; raises where there is no such collection."""
         check_name(collection)
         description = self._home(collection) / "collection.json"
         try:
-            if not self._home(collection).exists():
+            if not self._is_whole(collection):
                 raise missing_error(collection, str(self._directory))
             found = json.loads(description.read_bytes())
             if found["distance"] != _DISTANCE:
                 raise ValueError(f"distance {found['distance']!r}")
             return int(found["dim"])
         except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError) as error:
-            raise IndexCorruptError(str(description), f"unreadable: {error}", _rebuild(description.parent)) from error
+            raise IndexCorruptError(str(description), f"unreadable: {error}", rebuild(description.parent)) from error
         except OSError as error:
-            raise self._unwritable(error) from error
-
-    @contextmanager
-    def _shard(self, collection: str, wait_s: float) -> Iterator[EdgeShard]:
-        """The collection's open shard, to itself. Writers flush before they leave."""
-        path = self._home(collection) / "shard"
-        with hold_collection(self._locks, collection, wait_s) as left_s:
-            shard = self._load(path, collection, wait_s, left_s)
-            try:
-                with self._engine_errors(path):
-                    yield shard
-            finally:
-                shard.close()
-
-    def _load(self, path: Path, collection: str, wait_s: float, left_s: float) -> EdgeShard:
-        from qdrant_edge import EdgeShard
-
-        deadline = time.monotonic() + left_s
-        while True:
-            try:
-                with self._engine_errors(path):
-                    return EdgeShard.load(str(path))
-            except IndexCorruptError as error:
-                # Open in a process that does not know of the locks: a notebook, say.
-                if "WouldBlock" not in error.cause:
-                    raise
-                if time.monotonic() >= deadline:
-                    raise busy_error(collection, wait_s) from error
-            time.sleep(_OPEN_POLL_S)
-
-    @contextmanager
-    def _engine_errors(self, path: Path) -> Iterator[None]:
-        """Turn the engine's errors, bare `Exception`s and Rust panics, into typed ones."""
-        try:
-            yield
-        except BaseException as error:
-            if type(error) is not Exception and type(error).__name__ != "PanicException":
-                raise
-            message = " ".join(str(error).split())
-            if any(sign in message for sign in ("Permission denied", "Read-only file", "No space left")):
-                raise self._unwritable(error) from error
-            raise IndexCorruptError(str(path), f"the engine cannot use it: {message}", _rebuild(path.parent)) from error
+            raise unwritable(self._directory, error) from error
 
     def _require_room(self) -> None:
         try:
             free = shutil.disk_usage(self._directory).free
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise unwritable(self._directory, error) from error
         if free < _RESERVE_BYTES:
             cause = f"has {free // 1_000_000} MB left on its disk, and needs {_RESERVE_BYTES // 1_000_000}"
             raise IndexUnwritableError(str(self._directory), cause, "Free space, or set another directory.")
-
-    def _unwritable(self, error: BaseException) -> IndexUnwritableError:
-        return IndexUnwritableError(
-            str(self._directory),
-            f"cannot be used: {error}",
-            "Give the vector index a directory of its own that this user may write to, with room.",
-        )
-
-
-def _rebuild(home: Path) -> str:
-    return f"Delete {home} and materialize vector_index again; no frame is embedded anew."
 
 
 def _index_fields(shard: EdgeShard) -> None:
@@ -275,7 +247,6 @@ def _index_fields(shard: EdgeShard) -> None:
     for field in INDEXED_FIELDS.keys() - shard.info().payload_schema.keys():
         kind = getattr(PayloadSchemaType, INDEXED_FIELDS[field].capitalize())
         shard.update(UpdateOperation.create_field_index(field, kind))
-    shard.flush()
 
 
 def edge_conditions(where: PointFilter) -> list[ConditionType]:

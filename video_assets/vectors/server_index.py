@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import numpy as np
@@ -171,6 +172,9 @@ class ServerIndex:
     def collections(self) -> list[str]:
         found = self._call("", self._client.get_collections).collections
         return sorted(entry.name for entry in found if is_collection_name(entry.name))
+
+    def session(self, collection: str) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def close(self) -> None:
         self._client.close()

@@ -18,15 +18,12 @@ POLL_S = 0.005
 
 
 @contextmanager
-def hold_collection(locks: Path, collection: str, wait_s: float) -> Iterator[float]:
+def hold_collection(locks: Path, collection: str, wait_s: float) -> Iterator[None]:
     """Exclude every other process and thread from the collection for the duration of the block.
 
     Args:
         locks: directory of the lock files.
         wait_s: how long to wait for the turn.
-
-    Yields:
-        Seconds left of `wait_s`.
 
     Raises:
         IndexBusyError: others held the collection all that time.
@@ -50,7 +47,17 @@ def hold_collection(locks: Path, collection: str, wait_s: float) -> Iterator[flo
                 f"cannot lock: {error}",
                 "Give the vector index a directory of its own to write to.",
             ) from error
-        yield max(0.0, deadline - time.monotonic())
+        yield
+
+
+def others_wait(locks: Path, collection: str) -> bool:
+    """Whether somebody waits for the collection that this thread holds."""
+    turn = FileLock(locks / f"{collection}.turn")
+    try:
+        with turn.acquire(blocking=False):
+            return False
+    except Timeout:
+        return True
 
 
 def busy_error(collection: str, wait_s: float) -> IndexBusyError:

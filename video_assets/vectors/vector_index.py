@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Protocol
@@ -142,6 +143,12 @@ class VectorIndex(Protocol):
 
     def collections(self) -> list[str]:
         """The names of the collections, sorted."""
+
+    def session(self, collection: str) -> AbstractContextManager[None]:
+        """Within the block, this thread's calls on the collection may share what is costly to open.
+
+        Others that ask for the collection meanwhile still get their turn between two calls.
+        """
 
     def close(self) -> None:
         """Release connections. An index is not used after this."""

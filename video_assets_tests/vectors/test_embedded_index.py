@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +18,17 @@ import pytest
 from video_assets.vectors import embedded_index
 from video_assets.vectors.embedded_index import EmbeddedIndex
 from video_assets.vectors.index_errors import (
+    CollectionMismatchError,
+    CollectionMissingError,
     IndexBusyError,
     IndexCorruptError,
     IndexLocationError,
     IndexUnwritableError,
+    InvalidInputError,
 )
 from video_assets.vectors.registry import open_vector_index
 from video_assets.vectors.shard_lock import hold_collection
+from video_assets.vectors.vector_index import Point
 from video_assets_tests.vectors.fleet_points import COLLECTION, DIM, contents, frame_id, frame_point, frame_vector
 
 
@@ -66,14 +72,18 @@ def test_opening_and_reading_makes_no_files(tmp_path: Path) -> None:
 
 
 def test_a_half_made_collection_is_made_anew(directory: Path) -> None:
-    left_behind = directory / ".tmp" / "clip"
+    left_behind = directory / "clip"
     (left_behind / "shard" / "segments").mkdir(parents=True)
     (left_behind / "shard" / "edge_config.json").write_text("{")
+    (left_behind / "collection.json").write_text(json.dumps({"dim": DIM, "distance": "cosine"}))
+    (left_behind / "making").touch()
     index = EmbeddedIndex(directory)
     assert index.collections() == [COLLECTION]
+    with pytest.raises(CollectionMissingError):
+        index.count("clip")
     index.ensure("clip", DIM)
     assert index.count("clip") == 0
-    assert not left_behind.exists()
+    assert index.collections() == ["clip", COLLECTION]
 
 
 def test_payload_indexes_that_a_kill_left_out_are_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,6 +204,60 @@ def test_a_waiting_search_comes_before_the_writers_next_batch(directory: Path) -
     for thread in threads:
         thread.join(60)
     assert order == ["batch 0", "search", "batch 1", "batch 2"]
+
+
+def test_a_session_lets_a_search_in_between_two_batches(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kept open from batch to batch, the shard would keep a search waiting until the whole partition is written."""
+    monkeypatch.setattr("video_assets.vectors.collection.BATCH_BYTES", 1)
+    turn = directory / ".locks" / f"{COLLECTION}.turn"
+    found: list[list[str]] = []
+    search = threading.Thread(target=lambda: found.append(_search(directory)))
+
+    def points() -> Iterator[Point]:
+        yield frame_point("veh-7", 2)
+        yield frame_point("veh-7", 3)
+        search.start()
+        while not _is_held(turn):  # Until the search has its place in the queue.
+            time.sleep(0.005)
+        yield frame_point("veh-7", 4)
+        yield frame_point("veh-7", 5)
+        search.join(30)
+        yield frame_point("veh-7", 6)
+
+    index = EmbeddedIndex(directory)
+    with index.session(COLLECTION):
+        assert index.upsert(COLLECTION, points()) == 5
+        assert index.count(COLLECTION) == 6
+    assert len(found) == 1
+
+
+def test_what_is_slow_to_read_keeps_no_search_waiting(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("video_assets.vectors.collection.BATCH_BYTES", 1)
+    monkeypatch.setattr(embedded_index, "_SLOW_BATCH_S", 0.0)
+    searched: list[list[str]] = []
+
+    def points() -> Iterator[Point]:
+        for frame in range(2, 6):
+            if frame > 3:
+                searched.append(_search(directory))
+            yield frame_point("veh-7", frame)
+
+    index = EmbeddedIndex(directory)
+    with index.session(COLLECTION):
+        index.upsert(COLLECTION, points())
+    assert len(searched) == 2
+
+
+def test_an_error_in_a_session_gives_the_turn_up(directory: Path) -> None:
+    index = EmbeddedIndex(directory)
+    with index.session(COLLECTION):
+        index.count(COLLECTION)
+        with pytest.raises(InvalidInputError):
+            index.delete(COLLECTION, ["no uuid"])
+        with pytest.raises(CollectionMismatchError):
+            index.ensure(COLLECTION, DIM + 1)
+        assert _search(directory) == [frame_id("veh-7", 1)]
+        assert index.count(COLLECTION) == 1
 
 
 def _is_held(lock_file: Path) -> bool:
