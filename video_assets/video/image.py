@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from video_assets.video.colours import BT601, FULL, matrix_of, range_of
 from video_assets.video.container import MAX_PIXELS, reason_of
 from video_assets.video.errors import EncodeError, UnreadableImage
+from video_assets.video.jpeg_planes import JpegPlanes, jpeg_planes
 from video_assets.video.orientation import Orientation
 
 if TYPE_CHECKING:
@@ -19,11 +21,6 @@ if TYPE_CHECKING:
 
 ImageFormat = Literal["jpeg", "png"]
 
-# AVColorSpace → swscale's tables. The luma/chroma matrices of 5 (BT.470BG) and 6 (SMPTE 170M) are BT.601's.
-_MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
-_RGB, _UNSPECIFIED = 0, 2
-_BT709, _BT601 = 1, 5
-_LIMITED, _FULL = 1, 2
 _ORIENTATION_TAG = 0x0112
 
 
@@ -32,7 +29,7 @@ class ImageOptions:
     """How frames are written.
 
     Attributes:
-        format: `jpeg` (full-range BT.601, as JFIF means it) or `png` (RGB).
+        format: `jpeg` (full-range BT.601, as JFIF means it; see `jpeg_planes`) or `png` (RGB).
         quality: JPEG quality, 1 to 100.
         longest_side: larger pictures are reduced to it, by area; smaller ones stay as they are.
     """
@@ -71,16 +68,35 @@ def encode_image(
     Raises:
         EncodeError: the frame's pixel format or colour system cannot be converted.
     """
-    options = options or ImageOptions()
-    rgb = to_rgb(frame, options.longest_side, label=label)
-    if orientation is not None:
-        rgb = orientation.apply(rgb)
+    options, orientation = options or ImageOptions(), orientation or Orientation()
+    planes = _planes(frame, options, orientation, label)
     try:
+        if planes is not None:
+            height, width = planes.luma.shape
+            return EncodedImage(_jpeg_of_planes(planes, options.quality), width, height)
+        rgb = orientation.apply(to_rgb(frame, options.longest_side, label=label))
         data = _png(rgb) if options.format == "png" else _jpeg(rgb, options.quality, _subsampling(frame))
     except ValueError as error:
         remedy = "Set VIDEO_ASSETS_FRAMES_LONGEST_SIDE, or the format png."
         raise EncodeError(label, f"cannot become a {options.format}: {error}", remedy) from error
     return EncodedImage(data, width=rgb.shape[1], height=rgb.shape[0])
+
+
+def _planes(frame: VideoFrame, options: ImageOptions, orientation: Orientation, label: str) -> JpegPlanes | None:
+    """What a JPEG holds as it is to be shown; None where only RGB can be reduced or turned exactly."""
+    size = (frame.width, frame.height)
+    if options.format != "jpeg" or _reduced(*size, options.longest_side) != size:
+        return None
+    planes = jpeg_planes(frame, label=label)
+    if planes is None or orientation == Orientation():
+        return planes
+    # Turned, 4:2:2 would become 4:4:0, and the last block of an odd size the first.
+    blocks_fit = all(
+        side % plane_side == 0 for side, plane_side in zip(planes.luma.shape, planes.cb.shape, strict=True)
+    )
+    if not blocks_fit or (orientation.transposed and _subsampling(frame) == "422"):
+        return None
+    return JpegPlanes(*(orientation.apply(plane) for plane in planes))
 
 
 def to_rgb(frame: VideoFrame, longest_side: int | None = None, *, label: str = "frame") -> NDArray[np.uint8]:
@@ -98,16 +114,15 @@ def to_rgb(frame: VideoFrame, longest_side: int | None = None, *, label: str = "
 
     width, height = _reduced(frame.width, frame.height, longest_side)
     try:
-        # Through RGB even where the target is YCbCr: swscale's own matrix change is less exact and slower.
         converted = VideoReformatter().reformat(
             frame,
             width=width,
             height=height,
             format="rgb24",
-            src_colorspace=_matrix(frame, label),
-            dst_colorspace=_BT601,
-            src_color_range=_range(frame),
-            dst_color_range=_FULL,
+            src_colorspace=matrix_of(frame, label),
+            dst_colorspace=BT601,
+            src_color_range=range_of(frame),
+            dst_color_range=FULL,
             interpolation=Interpolation.AREA
             | Interpolation.ACCURATE_RND
             | Interpolation.FULL_CHR_H_INT
@@ -168,23 +183,6 @@ def _reduced(width: int, height: int, longest_side: int | None) -> tuple[int, in
     return tuple(max(1, round(side * longest_side / longest)) for side in (width, height))  # type: ignore[return-value]
 
 
-def _matrix(frame: VideoFrame, label: str) -> int:
-    declared = int(frame.colorspace)
-    if declared in (_RGB, _UNSPECIFIED) or declared not in range(15):
-        return _BT709 if frame.width >= 1280 or frame.height > 576 else _BT601
-    if declared not in _MATRIX:
-        raise EncodeError(label, f"has colour system {declared} (AVColorSpace), which cannot be converted")
-    return _MATRIX[declared]
-
-
-def _range(frame: VideoFrame) -> int:
-    declared = int(frame.color_range)
-    if declared in (_LIMITED, _FULL):
-        return declared
-    name = frame.format.name
-    return _FULL if frame.format.is_rgb or name.startswith(("yuvj", "gray")) else _LIMITED
-
-
 def _subsampling(frame: VideoFrame) -> str:
     """The JPEG keeps the chroma resolution of the source, at least 4:2:0."""
     if frame.format.is_rgb:
@@ -193,6 +191,13 @@ def _subsampling(frame: VideoFrame) -> str:
     if len(parts) < 3 or parts[1].height < frame.height:
         return "420"
     return "422" if parts[1].width < frame.width else "444"
+
+
+def _jpeg_of_planes(planes: JpegPlanes, quality: int) -> bytes:
+    import simplejpeg
+
+    data: bytes = simplejpeg.encode_jpeg_yuv_planes(*map(np.ascontiguousarray, planes), quality)
+    return data
 
 
 def _jpeg(rgb: NDArray[np.uint8], quality: int, subsampling: str) -> bytes:
