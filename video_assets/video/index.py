@@ -45,6 +45,7 @@ class VideoIndex:
         entry: decoding may start here with exact results (stricter than `keyframe`).
         discard: decoded but never presented (before the start of an edit list).
         size_bytes, position: compressed size, and byte position in the file (-1 where unknown).
+        skips_unreferenced: the decoder may leave out frames that no other frame refers to.
         doubt: why a decode plan cannot be built on these times; empty where it can.
     """
 
@@ -68,6 +69,7 @@ class VideoIndex:
     discard: NDArray[np.bool_]
     size_bytes: NDArray[np.int64]
     position: NDArray[np.int64]
+    skips_unreferenced: bool
     doubt: str
 
     @property
@@ -134,6 +136,10 @@ class _Packets:
     @property
     def because(self) -> str:
         return f" ({self.stopped})" if self.stopped else ""
+
+    @property
+    def skips_unreferenced(self) -> bool:
+        return self._access.skips_unreferenced
 
     def read(self) -> None:
         import av
@@ -237,6 +243,7 @@ def _index(container: InputContainer, stream: VideoStream, packets: _Packets) ->
         discard=discard,
         size_bytes=size,
         position=position,
+        skips_unreferenced=packets.skips_unreferenced,
         doubt=packets.doubt(pts, dts),
     )
 

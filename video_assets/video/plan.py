@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from video_assets.video.index import VideoIndex
-from video_assets.video.random_access import skips_unreferenced
 from video_assets.video.sampling import SamplingPolicy, select_frames
 
 
@@ -54,7 +53,7 @@ def plan_decode(index: VideoIndex, policy: SamplingPolicy) -> DecodePlan | None:
         steps[first : targets[-1]] = Step.REFERENCE
         steps[targets] = Step.TARGET
         steps[targets[-1]] = Step.LAST
-    if not skips_unreferenced(index.codec):
+    if not index.skips_unreferenced:
         steps[steps == Step.REFERENCE] = Step.TARGET
     return DecodePlan(steps, tuple(index.pts[chosen].tolist()))
 

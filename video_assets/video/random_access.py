@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,9 +19,9 @@ class _Rules:
     Attributes:
         entry_units: NAL unit types one of which makes it an entry; None for codecs without such units.
         parameter_sets: NAL unit types it must also hold, where the container does not carry them apart.
-        skips_unreferenced: the decoder may leave out frames that no other frame refers to. Not HEVC, where
-            such frames can still serve higher temporal layers; not VP8/9 and AV1, whose frames also adapt
-            the entropy coder.
+        skips_unreferenced: the decoder may leave out frames that no other frame refers to; of HEVC only in
+            streams of one temporal layer, as such frames can still serve higher ones. Not VP8/9 and AV1,
+            whose frames also adapt the entropy coder.
     """
 
     entry_units: frozenset[int] | None = None
@@ -34,7 +34,7 @@ class _Rules:
 # HEVC: IDR, BLA and CRA; a CRA's leading pictures need the group before it, see `plan`.
 _RULES = {
     "h264": _Rules(frozenset({5}), frozenset({7, 8}), skips_unreferenced=True),
-    "hevc": _Rules(frozenset(range(16, 22)), frozenset({33, 34})),
+    "hevc": _Rules(frozenset(range(16, 22)), frozenset({33, 34}), skips_unreferenced=True),
     "vp8": _Rules(),
     "vp9": _Rules(),
     "av1": _Rules(),
@@ -42,9 +42,7 @@ _RULES = {
 }
 
 
-def skips_unreferenced(codec: str) -> bool:
-    """Whether unreferenced frames of `codec` (FFmpeg's name) may be left out of decoding."""
-    return codec in _RULES and _RULES[codec].skips_unreferenced
+_HEVC_SPS = 33
 
 
 class RandomAccess:
@@ -54,9 +52,16 @@ class RandomAccess:
         codec = context.codec.canonical_name
         self._rules = _RULES.get(codec)
         self._hevc = codec == "hevc"
-        self._length_bytes = _length_bytes(context.extradata or b"", codec)
+        extradata = context.extradata or b""
+        self._length_bytes = _length_bytes(extradata, codec)
+        self._layers = self._declared_layers(extradata) if self._hevc else {1}
         self._first = True
         self.doubt = "" if self._rules else f"no rules for skipping parts of {codec}"
+
+    @property
+    def skips_unreferenced(self) -> bool:
+        """Whether frames that no other refers to may be left out; certain once all packets were judged."""
+        return self._rules is not None and self._rules.skips_unreferenced and self._layers == {1}
 
     def starts_at(self, packet: Packet[VideoStream]) -> bool:
         """Whether a decoder that starts at this packet gives exactly what a full decode gives."""
@@ -67,15 +72,30 @@ class RandomAccess:
             return False
         if self._rules.entry_units is None:
             return True
-        kinds = set(self._unit_types(bytes(packet)))
+        heads = list(self._unit_heads(bytes(packet)))
+        if self._hevc:
+            self._layers.update(_layers(heads))
+        kinds = {self._type(head) for head in heads}
         if not self._length_bytes and not kinds.issuperset(self._rules.parameter_sets):
             return False
         return not kinds.isdisjoint(self._rules.entry_units)
 
-    def _unit_types(self, data: bytes) -> Iterator[int]:
-        headers = _length_prefixed(data, self._length_bytes) if self._length_bytes else _start_coded(data)
-        for header in headers:
-            yield (header >> 1) & 63 if self._hevc else header & 31
+    def _unit_heads(self, data: bytes) -> Iterator[bytes]:
+        return _length_prefixed(data, self._length_bytes) if self._length_bytes else _start_coded(data)
+
+    def _type(self, head: bytes) -> int:
+        return (head[0] >> 1) & 63 if self._hevc else head[0] & 31
+
+    def _declared_layers(self, extradata: bytes) -> set[int]:
+        """Temporal layers by the set-up: hvcC's numTemporalLayers (0: unknown), or its parameter sets."""
+        if self._length_bytes:
+            return {(extradata[21] >> 3) & 7}
+        return _layers(_start_coded(extradata))
+
+
+def _layers(heads: Iterable[bytes]) -> set[int]:
+    """sps_max_sub_layers_minus1 + 1 (ITU-T H.265, 7.3.2.2.1) of the sequence parameter sets among HEVC units."""
+    return {((head[2] >> 1) & 7) + 1 for head in heads if len(head) == 3 and (head[0] >> 1) & 63 == _HEVC_SPS}
 
 
 def _length_bytes(extradata: bytes, codec: str) -> int:
@@ -86,15 +106,17 @@ def _length_bytes(extradata: bytes, codec: str) -> int:
     return (extradata[at] & 3) + 1
 
 
-def _length_prefixed(data: bytes, length_bytes: int) -> Iterator[int]:
+def _length_prefixed(data: bytes, length_bytes: int) -> Iterator[bytes]:
+    """The first three bytes of each unit."""
     at = 0
     while at + length_bytes < len(data):
-        yield data[at + length_bytes]
+        yield data[at + length_bytes : at + length_bytes + 3]
         at += length_bytes + int.from_bytes(data[at : at + length_bytes], "big")
 
 
-def _start_coded(data: bytes) -> Iterator[int]:
+def _start_coded(data: bytes) -> Iterator[bytes]:
+    """The first three bytes of each unit."""
     at = data.find(b"\x00\x00\x01")
     while 0 <= at < len(data) - 3:
-        yield data[at + 3]
+        yield data[at + 3 : at + 6]
         at = data.find(b"\x00\x00\x01", at + 3)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import pickle
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from video_assets.video.index import NO_TIME, index_video
 from video_assets.video.orientation import Orientation
+from video_assets.video.random_access import RandomAccess
 from video_assets_tests.video.ffmpeg_oracle import needs_ffmpeg, presented_frames, probe
 from video_assets_tests.video.made_videos import MADE, made_video
 from video_assets_tests.video.make_video import make_video
@@ -118,3 +121,37 @@ def test_rotation_is_clockwise_and_before_a_mirror(orientation: Orientation, rot
     turned = np.rot90(pixels, -rotation // 90)
     assert (orientation.apply(pixels) == (turned[:, ::-1] if mirrored else turned)).all()
     assert (orientation.rotation, orientation.mirrored) == (rotation, mirrored)
+
+
+def _hevc_setup(layers: int, start_coded: bool) -> bytes:
+    """An hvcC record, or a start-coded sequence parameter set, of so many temporal layers."""
+    if start_coded:
+        return b"\x00\x00\x00\x01" + bytes([33 << 1, 1, (layers - 1) << 1 | 1])
+    return bytes([1]) + bytes(20) + bytes([layers << 3 | 3]) + bytes(1)
+
+
+@pytest.mark.parametrize("start_coded", [True, False])
+@pytest.mark.parametrize(("layers", "skips"), [(1, True), (2, False), (3, False)])
+def test_hevc_of_several_temporal_layers_is_decoded_whole(layers: int, skips: bool, start_coded: bool) -> None:
+    """A frame that its own layer does not refer to may serve a higher one."""
+    context: Any = SimpleNamespace(
+        codec=SimpleNamespace(canonical_name="hevc"), extradata=_hevc_setup(layers, start_coded)
+    )
+    assert RandomAccess(context).skips_unreferenced is skips
+
+
+def test_a_parameter_set_within_the_stream_counts_too() -> None:
+    context: Any = SimpleNamespace(codec=SimpleNamespace(canonical_name="hevc"), extradata=_hevc_setup(1, True))
+    access = RandomAccess(context)
+    key = b"\x00\x00\x01" + bytes([19 << 1, 1, 0])
+    for layers, skips in ((1, True), (2, False)):
+        packet: Any = _KeyPacket(_hevc_setup(layers, True) + b"\x00\x00\x01\x44\x01\x00" + key)
+        assert access.starts_at(packet)
+        assert access.skips_unreferenced is skips
+
+
+class _KeyPacket(bytes):
+    is_keyframe = True
+
+    def has_sidedata(self, _kind: str) -> bool:
+        return False
