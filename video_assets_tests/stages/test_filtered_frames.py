@@ -160,8 +160,7 @@ def test_a_crop_outside_the_picture_is_a_failed_row(chain: Chain) -> None:
         assert said in row["error_msg"]
 
 
-def test_figures_read_well_in_pandas_and_arrow(chain: Chain) -> None:
-    """With nulls, as every table with failed rows has them: 64 bits in a float column would lose the last eleven."""
+def test_distances_are_those_of_the_hashes_in_the_rows(chain: Chain) -> None:
     fold = frames_of(chain, frames_sampling="fps=2")
     hashes = fold.rows["phash"].to_pylist()
     assert all(len(text) == 16 and int(text, 16) < 2**64 for text in hashes)
