@@ -164,10 +164,12 @@ def frames_extract(
     image_format: Annotated[Literal["jpeg", "png"], typer.Option("--format", help="jpeg or png.")] = "jpeg",
     shard: Annotated[bool, typer.Option("--shard", help="One tar instead of a file per frame.")] = False,
     longest_side: Annotated[int | None, typer.Option(min=16, help="Reduce larger frames to it.")] = None,
+    crop: Annotated[str | None, typer.Option(help="x,y,width,height as displayed, or auto for black bars.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Extracts frames of one video with their exact times. Exits with 1 if the video is damaged or cut short."""
     from video_assets.stages.extraction import extract_to_folder
+    from video_assets.video.crop import parse_crop
     from video_assets.video.image import ImageOptions
     from video_assets.video.sampling import EverySeconds, Keyframes, SamplingPolicy
 
@@ -177,11 +179,12 @@ def frames_extract(
         policy: SamplingPolicy = (
             Keyframes() if keyframes else EverySeconds.at_rate(fps) if fps else EverySeconds.parse(str(every))
         )
+        box = parse_crop(crop) if crop is not None else None
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     with _errors_in_words():
         options = ImageOptions(image_format, longest_side=longest_side)
-        result = extract_to_folder(video, out, policy, options, shard=shard)
+        result = extract_to_folder(video, out, policy, options, crop=box, shard=shard)
     if as_json:
         _print_json(asdict(result))
     else:

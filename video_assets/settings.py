@@ -71,6 +71,25 @@ class Settings(BaseSettings):
     frames_longest_side: int | None = Field(
         None, ge=16, description="Frames larger than this are reduced to it (pixels)."
     )
+    frames_crop: str | None = Field(
+        None,
+        description="What is cut out of frames: x,y,width,height in displayed pixels, or auto: what black bars frame.",
+    )
+    frames_min_sharpness: float | None = Field(
+        None, ge=0, le=1e6, description="Frames whose sharpness is below it are filtered as blurred."
+    )
+    frames_min_brightness: float | None = Field(
+        None, ge=0, le=255, description="Frames whose brightness (0 to 255) is below it are filtered as dark."
+    )
+    frames_min_phash_distance: int | None = Field(
+        None,
+        ge=1,
+        le=64,
+        description="Frames that differ in fewer of 64 bits from the one kept before are near_duplicate.",
+    )
+    frames_damaged: Literal["fail", "filter"] = Field(
+        "fail", description="fail: frames in which the decoder concealed errors have failed. filter: they are filtered."
+    )
     frames_packing: Literal["shards", "files"] = Field(
         "shards", description="shards: one tar per clip, as WebDataset reads. files: one object per frame."
     )
@@ -128,6 +147,14 @@ class Settings(BaseSettings):
             known = False
         if not known:
             raise ValueError("write every_s=SECONDS, fps=RATE or keyframes")
+        return value
+
+    @field_validator("frames_crop")
+    @classmethod
+    def _crop(cls, value: str | None) -> str | None:
+        box = r"[0-9]{1,5},[0-9]{1,5}(,0*[1-9][0-9]{0,4}){2}"
+        if value is not None and value != "auto" and not re.fullmatch(box, value):
+            raise ValueError("write x,y,width,height in pixels, or auto")
         return value
 
     @field_validator("source", "store")

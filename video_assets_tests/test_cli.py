@@ -60,6 +60,20 @@ def test_extract_writes_images_and_their_table(video: Path, sampling: list[str])
     assert {row["status"] for row in rows} == {"ok"}
 
 
+def test_extract_cuts_a_box_out_and_tells_the_figures_of_what_is_left(video: Path) -> None:
+    result = call("frames", "extract", video.name, "--fps", "1", "--crop", "10,8,60,40", "--out", "out")
+    assert result.exit_code == 0, result.output
+    for row in pq.read_table("out/frames.parquet").to_pylist():
+        assert (row["width"], row["height"]) == (60, 40)
+        assert [row[f"crop_{side}"] for side in ("x", "y", "width", "height")] == [10, 8, 60, 40]
+        assert row["sharpness"] > 0
+        assert 0 < row["brightness"] < 255
+        assert len(row["phash"]) == 16
+    outside = call("frames", "extract", video.name, "--fps", "1", "--crop", "0,0,97,64", "--out", "out")
+    assert outside.exit_code == 1
+    assert "96 × 64" in outside.output
+
+
 def test_extract_to_a_shard_by_uri(video: Path) -> None:
     result = call("frames", "extract", video.as_uri(), "--keyframes", "--shard", "--format", "png", "--out", "out")
     assert result.exit_code == 0, result.output
@@ -105,6 +119,7 @@ def test_a_missing_file_and_a_bucket_say_what_to_do() -> None:
         ["frames", "extract", "x.mp4", "--out", "out", "--fps", "nan"],
         ["frames", "extract", "x.mp4", "--out", "out", "--every", "-1"],
         ["frames", "extract", "x.mp4", "--out", "out", "--fps", "1", "--format", "gif"],
+        ["frames", "extract", "x.mp4", "--out", "out", "--fps", "1", "--crop", "0,0,5"],
         ["search"],
         ["search", "rabbit", "--image", "x.jpg"],
         ["search", "rabbit", "--limit", "0"],

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from video_assets.settings import Settings, SettingsError, load_settings
+from video_assets.video.crop import parse_crop
 
 
 @pytest.fixture(autouse=True)
@@ -49,12 +51,34 @@ def test_defaults_load(tmp_path: Path) -> None:
         ("VIDEO_ASSETS_FRAMES_SAMPLING", "fps=1/0", "write every_s=SECONDS"),
         ("VIDEO_ASSETS_EMBED_MODELS", "a,a", "each once"),
         ("VIDEO_ASSETS_CLIPS_MODE", "move", "copy"),
+        ("VIDEO_ASSETS_FRAMES_CROP", "0,0,640", "write x,y,width,height in pixels, or auto"),
+        ("VIDEO_ASSETS_FRAMES_CROP", "0,0,0,360", "write x,y,width,height"),
+        ("VIDEO_ASSETS_FRAMES_CROP", "-2,0,640,360", "write x,y,width,height"),
+        ("VIDEO_ASSETS_FRAMES_MIN_SHARPNESS", "nan", "VIDEO_ASSETS_FRAMES_MIN_SHARPNESS"),
+        ("VIDEO_ASSETS_FRAMES_MIN_BRIGHTNESS", "256", "VIDEO_ASSETS_FRAMES_MIN_BRIGHTNESS"),
+        ("VIDEO_ASSETS_FRAMES_MIN_PHASH_DISTANCE", "65", "VIDEO_ASSETS_FRAMES_MIN_PHASH_DISTANCE"),
+        ("VIDEO_ASSETS_FRAMES_DAMAGED", "keep", "fail"),
     ],
 )
 def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=says):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    "crop", ["auto", "0,60,1280,600", "3,5,7,00011", "0,0,0,5", "0,0,5,0", "1,2,3", "0,0,5,5,5", "x"]
+)
+def test_settings_and_engine_take_the_same_crops(monkeypatch: pytest.MonkeyPatch, crop: str) -> None:
+    def taken(read: Callable[[], object]) -> bool:
+        try:
+            read()
+        except (SettingsError, ValueError):
+            return False
+        return True
+
+    monkeypatch.setenv("VIDEO_ASSETS_FRAMES_CROP", crop)
+    assert taken(load_settings) == taken(lambda: parse_crop(crop))
 
 
 def test_dot_env_in_the_working_directory_is_read_and_the_environment_wins(

@@ -6,6 +6,7 @@ import io
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,13 @@ import pyarrow.parquet as pq
 from video_assets.storage.object_store import ObjectNotFound, ObjectStore
 from video_assets.storage.registry import open_store, split_uri
 from video_assets.table_store.parquet import parquet_bytes
-from video_assets.tables import FAILED, FRAMES, OK
+from video_assets.tables import FAILED, FILTERED, FRAMES, OK
 from video_assets.video.errors import MediaError
 from video_assets.video.extract import ExtractedFrame, FrameExtraction
 
 if TYPE_CHECKING:
-    from video_assets.video.image import ImageOptions
+    from video_assets.video.crop import Crop
+    from video_assets.video.image import EncodedImage, ImageOptions
     from video_assets.video.sampling import SamplingPolicy
 
 SUFFIX = {"jpeg": ".jpg", "png": ".png"}
@@ -32,6 +34,14 @@ _COLUMNS = (
     "time_base_num",
     "time_base_den",
     "pts_s",
+    "crop_x",
+    "crop_y",
+    "crop_width",
+    "crop_height",
+    "sharpness",
+    "brightness",
+    "phash",
+    "phash_distance",
     "width",
     "height",
     "status",
@@ -64,22 +74,27 @@ def write_frames(
     shard_key: str | None = None,
     folder: str = "",
 ) -> list[dict[str, Any]]:
-    """Publishes images and returns their rows, in order: a row without an image_id, which is the caller's.
+    """Publishes images and returns the frames' rows, in order: rows without an image_id, which is the caller's.
 
     Args:
         frames: the frames, taken one at a time.
         name: the file name of a frame by its number, without suffix.
-        shard_key: the key of one tar for all; it appears when its last frame is in.
+        shard_key: the key of one tar for all; it appears when its last frame is in, and only if one has an image.
         folder: without `shard_key`, the prefix of one object for each frame.
     """
     rows: list[dict[str, Any]] = []
-    if shard_key is None:
-        for frame in frames:
+    if shard_key is not None:
+        pieces = _shard(frames, rows, store.uri_of(shard_key), name, image_format)
+        if (first := next(pieces, None)) is not None:
+            store.put(shard_key, chain((first,), pieces))
+        return rows
+    for frame in frames:
+        row = _row(frame)
+        if frame.image is not None:
             key = folder + name(frame.frame_idx) + SUFFIX[image_format]
-            store.put(key, frame.data)
-            rows.append(_row(frame, store.uri_of(key), None, image_format))
-    else:
-        store.put(shard_key, _shard(frames, rows, store.uri_of(shard_key), name, image_format))
+            store.put(key, frame.image.data)
+            row |= _image_columns(frame.image, store.uri_of(key), None, image_format)
+        rows.append(row)
     return rows
 
 
@@ -90,37 +105,67 @@ def _shard(
     name: Callable[[int], str],
     image_format: str,
 ) -> Iterator[bytes]:
+    """The pieces of the tar; none where no frame has an image."""
     from video_assets.video.shard import ShardWriter
 
     writer = ShardWriter()
     for frame in frames:
-        yield writer.add(name(frame.frame_idx) + SUFFIX[image_format], frame.data)
-        rows.append(_row(frame, uri, writer.members[-1].offset, image_format))
-    yield writer.end()
+        row = _row(frame)
+        if frame.image is not None:
+            yield writer.add(name(frame.frame_idx) + SUFFIX[image_format], frame.image.data)
+            row |= _image_columns(frame.image, uri, writer.members[-1].offset, image_format)
+        rows.append(row)
+    if writer.members:
+        yield writer.end()
 
 
-def _row(frame: ExtractedFrame, uri: str, offset: int | None, image_format: str) -> dict[str, Any]:
-    concealed = f"The decoder met errors at {frame.pts_s:.3f} s and concealed them." if frame.damaged else None
-    return {
+def _row(frame: ExtractedFrame) -> dict[str, Any]:
+    box, quality = frame.crop, frame.quality
+    row = {
         "frame_idx": frame.frame_idx,
         "pts": frame.pts,
         "time_base_num": frame.time_base.numerator,
         "time_base_den": frame.time_base.denominator,
         "pts_s": frame.pts_s,
-        "width": frame.width,
-        "height": frame.height,
+        "sharpness": quality.sharpness,
+        "brightness": quality.brightness,
+        "phash": f"{quality.phash:016x}",
+        "phash_distance": frame.phash_distance,
+        **_status_columns(frame),
+    }
+    if box is not None:
+        row |= {"crop_x": box.x, "crop_y": box.y, "crop_width": box.width, "crop_height": box.height}
+    return row
+
+
+def _status_columns(frame: ExtractedFrame) -> dict[str, Any]:
+    if frame.rejection is not None:
+        return {"status": FILTERED, "error_stage": frame.rejection.reason, "error_msg": frame.rejection.message}
+    if frame.damaged:
+        concealed = f"The decoder met errors at {frame.pts_s:.3f} s and concealed them."
+        return {"status": FAILED, "error_stage": "decode", "error_msg": concealed}
+    return {"status": OK, "error_stage": None, "error_msg": None}
+
+
+def _image_columns(image: EncodedImage, uri: str, offset: int | None, image_format: str) -> dict[str, Any]:
+    return {
+        "width": image.width,
+        "height": image.height,
         "image_format": image_format,
         "image_url": uri,
         "image_offset": offset,
-        "image_size_bytes": len(frame.data),
-        "status": FAILED if frame.damaged else OK,
-        "error_stage": "decode" if frame.damaged else None,
-        "error_msg": concealed,
+        "image_size_bytes": len(image.data),
     }
 
 
 def extract_to_folder(
-    video: str, folder: Path, policy: SamplingPolicy, options: ImageOptions, *, shard: bool
+    video: str,
+    folder: Path,
+    policy: SamplingPolicy,
+    options: ImageOptions,
+    *,
+    crop: Crop | None = None,
+    shard: bool = False,
 ) -> Extraction:
     """Extracts one video into a folder: images or `frames.tar`, and the table `frames.parquet`.
 
@@ -134,7 +179,7 @@ def extract_to_folder(
     mode = "none"
     try:
         with open_store(root).open(key) as media:
-            extraction = FrameExtraction(media, policy, options, label=source)
+            extraction = FrameExtraction(media, policy, options, crop=crop, label=source)
             rows = write_frames(
                 extraction,
                 store,

@@ -18,11 +18,13 @@ from video_assets.storage.object_store import ObjectStore
 from video_assets.storage.registry import open_store, split_uri
 from video_assets.table_store.parquet import ParquetTables
 from video_assets.table_store.table_store import Fold
-from video_assets.tables import FRAMES, OK
-from video_assets.video.errors import DecodeError, MediaError
+from video_assets.tables import FILTERED, FRAMES, OK
+from video_assets.video.crop import Crop, parse_crop
+from video_assets.video.errors import ConcealedErrors, DecodeError, MediaError
+from video_assets.video.filters import FrameFilters
 from video_assets.video.sampling import parse_policy
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 """Raised when the same clip and parameters would give other frames, images or rows."""
 
 
@@ -37,6 +39,8 @@ class FramesTask:
     image_format: Literal["jpeg", "png"]
     quality: int
     longest_side: int | None
+    filters: FrameFilters
+    crop: Crop | None
     packing: str
     item_id: str
     store_uri: str
@@ -73,6 +77,8 @@ def _item(clip: Row, partition: Partition, store: ObjectStore, settings: Setting
         image_format=settings.frames_format,
         quality=settings.frames_quality,
         longest_side=settings.frames_longest_side,
+        filters=_filters(settings),
+        crop=_crop(settings),
         packing=settings.frames_packing,
         item_id=item_id,
         store_uri=store.uri,
@@ -83,8 +89,10 @@ def _item(clip: Row, partition: Partition, store: ObjectStore, settings: Setting
     def facts(frame: Row) -> Row:
         if frame["image_id"] is None:
             return identity
-        path = ".tar" if frame["image_offset"] is not None else f"/{frame['image_id']}{SUFFIX[frame['image_format']]}"
         captured = _captured_at(clip["start_time"], frame["pts_s"])
+        if frame["image_format"] is None:
+            return {**identity, "captured_at": captured}
+        path = ".tar" if frame["image_offset"] is not None else f"/{frame['image_id']}{SUFFIX[frame['image_format']]}"
         return {**identity, "captured_at": captured, "image_url": store.uri_of(key + path)}
 
     return Item(item_id, task, identity, facts)
@@ -105,8 +113,23 @@ def _parameters(settings: Settings) -> dict[str, str]:
         "format": settings.frames_format,
         "quality": str(settings.frames_quality) if settings.frames_format == "jpeg" else "",
         "longest_side": str(settings.frames_longest_side),
+        "filters": repr(_filters(settings)),
+        "crop": repr(_crop(settings)),
         "packing": settings.frames_packing,
     }
+
+
+def _filters(settings: Settings) -> FrameFilters:
+    return FrameFilters(
+        settings.frames_min_sharpness,
+        settings.frames_min_brightness,
+        settings.frames_min_phash_distance,
+        settings.frames_damaged,
+    )
+
+
+def _crop(settings: Settings) -> Crop | None:
+    return None if settings.frames_crop is None else parse_crop(settings.frames_crop)
 
 
 def make_frames(task: FramesTask) -> Outcome:
@@ -120,7 +143,14 @@ def make_frames(task: FramesTask) -> Outcome:
     rows: list[dict[str, Any]] = []
     try:
         with open_store(root).open(key, etag=task.clip_etag) as media:
-            extraction = FrameExtraction(media, parse_policy(task.sampling), options, label=task.label)
+            extraction = FrameExtraction(
+                media,
+                parse_policy(task.sampling),
+                options,
+                filters=task.filters,
+                crop=task.crop,
+                label=task.label,
+            )
             rows = write_frames(
                 extraction,
                 store,
@@ -135,10 +165,17 @@ def make_frames(task: FramesTask) -> Outcome:
     if problem is None and not rows:
         problem = DecodeError(task.label, "has no frame to sample")
     rows = [{**task.row, **row, "image_id": image_id(task.item_id, row["frame_idx"])} for row in rows]
+    failed = problem is not None and not _tolerated(problem, task.filters)
     if problem is not None:
-        rows.append(failed_row(dict(task.row), problem.stage, str(problem)))
+        row = failed_row(dict(task.row), problem.stage, str(problem))
+        rows.append(row if failed else {**row, "status": FILTERED, "error_stage": "damaged"})
     size = sum(row.get("image_size_bytes") or 0 for row in rows)
-    return Outcome(FRAMES.rows(rows), problem is not None, problem is not None and problem.retryable, size)
+    return Outcome(FRAMES.rows(rows), failed, problem is not None and problem.retryable, size)
+
+
+def _tolerated(problem: MediaError, filters: FrameFilters) -> bool:
+    """Whether nothing is wrong with a clip but frames that are filtered where they were sampled."""
+    return isinstance(problem, ConcealedErrors) and filters.damaged == "filter"
 
 
 def draw_contact_sheet(*tables: pa.Table) -> bytes | None:

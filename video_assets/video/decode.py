@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Literal
 
 from video_assets.video.container import Source, label_of, open_video, reason_of
-from video_assets.video.errors import DecodeError, MediaError, TruncatedMedia
+from video_assets.video.errors import ConcealedErrors, DecodeError, MediaError, TruncatedMedia
 from video_assets.video.index import VideoIndex, index_video
 from video_assets.video.plan import DecodePlan, Step, plan_decode
 from video_assets.video.sampling import Sampler, SamplingPolicy
@@ -33,8 +33,8 @@ class DecodeReport:
         sampled: frames handed out.
         derived_times: frames whose presentation time had to be derived; those times are a best guess.
         problem: what is wrong with the file although frames came out of it: a `DecodeError` where frames
-            were lost or concealed, a `TruncatedMedia` where the end is missing. A planned decode sees
-            damage only in the parts that samples need.
+            were lost, a `ConcealedErrors` where they only had errors, a `TruncatedMedia` where the end is
+            missing. A planned decode sees damage only in the parts that samples need.
     """
 
     mode: Literal["planned", "sequential"]
@@ -306,4 +306,5 @@ class _Damage:
             said.append(f"{self.incomplete} packets are incomplete")
         if self.reading:
             said.append(f"reading stopped early: {self.reading}")
-        return DecodeError(label, "; ".join(said), "Fetch the file again, or repair it") if said else None
+        kind = DecodeError if self._lost or self.reading else ConcealedErrors
+        return kind(label, "; ".join(said), "Fetch the file again, or repair it") if said else None

@@ -15,7 +15,7 @@ class MediaError(VideoAssetsError):
         retryable: whether the same bytes may succeed later. Damaged bytes never do.
     """
 
-    stage: ClassVar[Literal["probe", "decode", "encode"]] = "probe"
+    stage: ClassVar[Literal["probe", "decode", "crop", "encode"]] = "probe"
     retryable: ClassVar[bool] = False
 
 
@@ -39,10 +39,20 @@ class DecodeError(MediaError):
     stage = "decode"
 
 
+class ConcealedErrors(DecodeError):
+    """Every frame was decoded, some of them only with errors that the decoder concealed."""
+
+
 class TruncatedMedia(MediaError):
     """The video ends before the duration its container declares."""
 
     stage = "decode"
+
+
+class CropError(MediaError):
+    """The box to be cut out does not lie within the picture."""
+
+    stage = "crop"
 
 
 class EncodeError(MediaError):

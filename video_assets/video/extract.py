@@ -1,4 +1,4 @@
-"""Sampled frames of a video as image files in memory, with exact times."""
+"""Sampled frames of a video as image files in memory, with exact times and what they are worth."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
+from video_assets.video.black_bars import find_picture
 from video_assets.video.container import Source
+from video_assets.video.crop import Box, Crop, cut
 from video_assets.video.decode import DecodeReport, SampledFrames
-from video_assets.video.image import ImageOptions, encode_image
+from video_assets.video.filters import FrameFilters, Rejection
+from video_assets.video.image import EncodedImage, ImageOptions, encode_image
 from video_assets.video.index import VideoIndex
+from video_assets.video.quality import FrameQuality, hamming_distance, measure_quality
 from video_assets.video.sampling import SamplingPolicy
 
 
@@ -22,7 +26,12 @@ class ExtractedFrame:
         pts: exact presentation time in units of `time_base` seconds, on the container's clock.
         pts_s: seconds since the first presented frame, for reading.
         damaged: the decoder had to conceal errors in it.
-        width, height, data: the image file and its size as displayed.
+        crop: the box that was cut out of it; None where it is whole.
+        quality: what was measured of it, after the crop.
+        phash_distance: bits in which its hash differs from that of the frame kept before it, which is the last one
+            that is neither filtered nor damaged; None where there is none.
+        rejection: why it is filtered; None where it is not.
+        image: the image file; None where it is filtered.
     """
 
     frame_idx: int
@@ -30,9 +39,11 @@ class ExtractedFrame:
     time_base: Fraction
     pts_s: float
     damaged: bool
-    width: int
-    height: int
-    data: bytes
+    crop: Box | None
+    quality: FrameQuality
+    phash_distance: int | None
+    rejection: Rejection | None
+    image: EncodedImage | None
 
 
 class FrameExtraction:
@@ -46,18 +57,29 @@ class FrameExtraction:
         source: a path or a seekable binary file.
         policy: which frames.
         options: the image format.
+        filters: which frames go without an image; by default none.
+        crop: what to cut out of every frame before all else; `auto` decodes up to 12 frames more, to find bars.
         label: the item named in errors; by default the path.
 
     Raises:
         UnreadableMedia, NotAVideo, NoVideoStream: on construction.
-        DecodeError, EncodeError: while iterating.
+        DecodeError, CropError, EncodeError: while iterating.
     """
 
     def __init__(
-        self, source: Source, policy: SamplingPolicy, options: ImageOptions | None = None, *, label: str = ""
+        self,
+        source: Source,
+        policy: SamplingPolicy,
+        options: ImageOptions | None = None,
+        *,
+        filters: FrameFilters | None = None,
+        crop: Crop | None = None,
+        label: str = "",
     ) -> None:
+        self._source, self._crop = source, crop
         self._frames = SampledFrames(source, policy, label=label)
         self._options = options or ImageOptions()
+        self._filters = filters or FrameFilters()
 
     @property
     def index(self) -> VideoIndex:
@@ -70,16 +92,26 @@ class FrameExtraction:
         return self._frames.report
 
     def __iter__(self) -> Iterator[ExtractedFrame]:
-        index = self.index
+        index, label = self.index, self._frames.label
+        box = find_picture(self._source, index, label=label) if self._crop == "auto" else self._crop
+        kept: int | None = None
         for number, (pts, frame) in enumerate(self._frames):
-            image = encode_image(frame, self._options, index.orientation, label=self._frames.label)
+            damaged = frame.is_corrupt
+            picture = frame if box is None else cut(frame, box, index.orientation, label=label)
+            quality = measure_quality(picture, index.orientation, label=label)
+            distance = None if kept is None else hamming_distance(quality.phash, kept)
+            rejection = self._filters.judge(quality, distance, damaged)
+            if rejection is None and not damaged:
+                kept = quality.phash
             yield ExtractedFrame(
                 frame_idx=number,
                 pts=pts,
                 time_base=index.time_base,
                 pts_s=float((pts - self._frames.start_pts) * index.time_base),
-                damaged=frame.is_corrupt,
-                width=image.width,
-                height=image.height,
-                data=image.data,
+                damaged=damaged,
+                crop=box,
+                quality=quality,
+                phash_distance=distance,
+                rejection=rejection,
+                image=None if rejection else encode_image(picture, self._options, index.orientation, label=label),
             )

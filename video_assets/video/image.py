@@ -137,6 +137,41 @@ def to_rgb(frame: VideoFrame, longest_side: int | None = None, *, label: str = "
     return rgb
 
 
+def to_luma(frame: VideoFrame, width: int, height: int, *, label: str = "frame") -> NDArray[np.uint8]:
+    """Luma alone (not turned), 8-bit full range, height × width, reduced to that size by area.
+
+    It is the stored luma, by the frame's own matrix; of RGB frames, that of BT.601.
+
+    Raises:
+        EncodeError: the frame's pixel format cannot be converted.
+    """
+    import av
+    from av.video.reformatter import Interpolation, VideoReformatter
+
+    # Reduced to 8 bits by swscale, deeper luma would be dithered, and a dither looks sharp.
+    deep = any(part.bits > 8 for part in frame.format.components)
+    try:
+        # swscale takes gray for BT.601's: from another matrix it would go through RGB, and chroma would tint the luma.
+        gray = VideoReformatter().reformat(
+            frame,
+            width=width,
+            height=height,
+            format="gray16le" if deep else "gray",
+            src_colorspace=_BT601,
+            dst_colorspace=_BT601,
+            src_color_range=_range(frame),
+            dst_color_range=_FULL,
+            interpolation=Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT,
+            threads=1,
+        )
+        pixels: Any = gray.to_ndarray()
+    except (av.FFmpegError, ValueError) as error:
+        name = frame.format.name
+        raise EncodeError(label, f"{name} frames cannot be converted to gray: {reason_of(error)}") from error
+    luma: NDArray[np.uint8] = (pixels >> 8).astype(np.uint8) if deep else pixels
+    return luma
+
+
 def decode_image(data: bytes, *, label: str = "image") -> NDArray[np.uint8]:
     """The pixels of a JPEG or PNG, height × width × 3, RGB; an EXIF orientation is applied.
 
