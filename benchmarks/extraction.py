@@ -25,7 +25,7 @@ def by_us(video: Path, policy: str, folder: Path) -> Cost:
     """The engine, in this process."""
     cpu, wall = time.process_time(), time.perf_counter()
     for frame in FrameExtraction(video, parse_policy(policy)):
-        (folder / f"{frame.frame_idx}.jpg").write_bytes(frame.data)
+        (folder / f"{frame.frame_idx}.jpg").write_bytes(frame.image.data)
     return _cost(folder, time.process_time() - cpu, time.perf_counter() - wall)
 
 
