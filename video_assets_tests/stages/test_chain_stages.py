@@ -216,12 +216,18 @@ def test_a_clock_that_starts_late_does_not_move_utc_times(chain: Chain) -> None:
     assert [row["captured_at"] for row in late] == [start + timedelta(seconds=n / 2) for n in range(4)]
 
 
+def frames_of(chain: Chain, sampling: str) -> Fold:
+    read = partial(chain.tables.read, CLIPS, DAY)
+    settings = chain.settings(frames_sampling=sampling)
+    return build_frames(DAY, read, tables=chain.tables, settings=settings, report=lambda line: None)
+
+
 def test_each_way_of_sampling_is_a_version_of_its_own(chain: Chain) -> None:
-    forms = ["every_s=1", "count=2", "keyframes", "scene"]
-    folds = [chain.run(frames_sampling=form)["frames"] for form in forms]
-    assert len({fold.rows["image_id"][0].as_py() for fold in folds}) == len(forms)
+    chain.run()
+    folds = [frames_of(chain, form) for form in ("every_s=1", "count=2", "keyframes", "scene")]
+    assert len({fold.rows["image_id"][0].as_py() for fold in folds}) == 4
     assert [fold.count("ok") for fold in folds] == [4, 4, 9, 2]
-    assert chain.run(frames_sampling="count=02")["frames"].made == 0
+    assert frames_of(chain, "count=02").made == 0
 
 
 def test_scenes_without_their_extra_stop_the_stage_before_any_clip(
@@ -231,7 +237,7 @@ def test_scenes_without_their_extra_stop_the_stage_before_any_clip(
     monkeypatch.setitem(sys.modules, "scenedetect", None)
     before = chain.keys("frames/")
     with pytest.raises(SceneDetectionUnavailable, match="pip install"):
-        chain.run(frames_sampling="scene")
+        frames_of(chain, "scene")
     assert chain.keys("frames/") == before
 
 
