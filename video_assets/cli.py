@@ -160,7 +160,9 @@ def frames_extract(
     out: Annotated[Path, typer.Option(help="The folder for images and frames.parquet.")],
     fps: Annotated[str | None, typer.Option(help="Frames per second; 1/3 and 29.97 are exact.")] = None,
     every: Annotated[str | None, typer.Option(help="A frame every so many seconds.")] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="So many frames, evenly over the video.")] = None,
     keyframes: Annotated[bool, typer.Option("--keyframes", help="Every key frame.")] = False,
+    scenes: Annotated[bool, typer.Option("--scenes", help="The first frame of each scene.")] = False,
     image_format: Annotated[Literal["jpeg", "png"], typer.Option("--format", help="jpeg or png.")] = "jpeg",
     shard: Annotated[bool, typer.Option("--shard", help="One tar instead of a file per frame.")] = False,
     longest_side: Annotated[int | None, typer.Option(min=16, help="Reduce larger frames to it.")] = None,
@@ -171,14 +173,15 @@ def frames_extract(
     from video_assets.stages.extraction import extract_to_folder
     from video_assets.video.crop import parse_crop
     from video_assets.video.image import ImageOptions
-    from video_assets.video.sampling import EverySeconds, Keyframes, SamplingPolicy
+    from video_assets.video.sampling import parse_policy
 
-    if sum((fps is not None, every is not None, keyframes)) != 1:
-        raise typer.BadParameter("give one of --fps, --every and --keyframes")
+    given = {"fps": fps, "every_s": every, "count": count}
+    forms = [f"{name}={number}" for name, number in given.items() if number is not None]
+    forms += ["keyframes"] * keyframes + ["scene"] * scenes
+    if len(forms) != 1:
+        raise typer.BadParameter("give one of --fps, --every, --count, --keyframes and --scenes")
     try:
-        policy: SamplingPolicy = (
-            Keyframes() if keyframes else EverySeconds.at_rate(fps) if fps else EverySeconds.parse(str(every))
-        )
+        policy = parse_policy(forms[0])
         box = parse_crop(crop) if crop is not None else None
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None

@@ -41,6 +41,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         "source": _source,
         "store": _store,
         "index": _index,
+        "sampling": _sampling,
     }
     for component, check in checks.items():
         yield _safely(component, check, settings)
@@ -129,6 +130,13 @@ def _index(settings: Settings) -> Finding:
         counts = {name: index.count(name) for name in index.collections()}
     text = ", ".join(f"{name}: {count} points" for name, count in counts.items()) or "empty so far"
     return Finding("index", "ok", f"{settings.index}: {text}")
+
+
+def _sampling(settings: Settings) -> Finding:
+    from video_assets.stages.frames import require_sampling
+
+    require_sampling(settings)
+    return Finding("sampling", "ok", settings.frames_sampling)
 
 
 def _model(name: str, settings: Settings) -> Finding:

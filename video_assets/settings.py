@@ -5,6 +5,7 @@ Variables come from the environment, then from a file `.env` in the working dire
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import re
@@ -64,7 +65,8 @@ class Settings(BaseSettings):
     )
     frames_sampling: str = Field(
         "every_s=1",
-        description="Which frames are kept: every_s=SECONDS, fps=RATE (1/3, 29.97 are exact) or keyframes.",
+        description="Which frames are kept: every_s=SECONDS, fps=RATE (1/3, 29.97 are exact), count=N, keyframes "
+        "or scene.",
     )
     frames_format: Literal["jpeg", "png"] = Field("jpeg", description="The image format of frames.")
     frames_quality: int = Field(90, ge=1, le=100, description="JPEG quality.")
@@ -138,15 +140,15 @@ class Settings(BaseSettings):
     @field_validator("frames_sampling")
     @classmethod
     def _sampling(cls, value: str) -> str:
-        name, _, rate = value.partition("=")
-        try:
-            known = value == "keyframes" or (
-                len(rate) <= 32 and "e" not in rate.lower() and (name in ("every_s", "fps") and Fraction(rate) > 0)
-            )
-        except (ValueError, ZeroDivisionError):
-            known = False
+        name, _, number = value.partition("=")
+        known = value in ("keyframes", "scene")
+        if name == "count":
+            known = re.fullmatch("0*[1-9][0-9]*", number) is not None and len(number) <= 9
+        elif name in ("every_s", "fps") and len(number) <= 32 and "e" not in number.lower():
+            with contextlib.suppress(ValueError, ZeroDivisionError):
+                known = Fraction(number) > 0
         if not known:
-            raise ValueError("write every_s=SECONDS, fps=RATE or keyframes")
+            raise ValueError("write every_s=SECONDS, fps=RATE, count=N, keyframes or scene")
         return value
 
     @field_validator("frames_crop")

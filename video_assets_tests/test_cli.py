@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tarfile
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from video_assets.cli import app
-from video_assets_tests.video.make_video import make_video
+from video_assets_tests.video.make_video import RGB, make_video, moving_picture
 
 COLUMNS = [
     "frame_idx",
@@ -44,7 +45,7 @@ def call(*arguments: str) -> Result:
     return CliRunner().invoke(app, list(arguments))
 
 
-@pytest.mark.parametrize("sampling", [["--fps", "2"], ["--every", "0.5"], ["--every", "1/2"]])
+@pytest.mark.parametrize("sampling", [["--fps", "2"], ["--every", "0.5"], ["--every", "1/2"], ["--count", "5"]])
 def test_extract_writes_images_and_their_table(video: Path, sampling: list[str]) -> None:
     result = call("frames", "extract", video.name, *sampling, "--out", "out", "--json")
     assert result.exit_code == 0, result.output
@@ -72,6 +73,27 @@ def test_extract_cuts_a_box_out_and_tells_the_figures_of_what_is_left(video: Pat
     outside = call("frames", "extract", video.name, "--fps", "1", "--crop", "0,0,97,64", "--out", "out")
     assert outside.exit_code == 1
     assert "96 × 64" in outside.output
+
+
+def test_extract_the_first_frame_of_each_scene(tmp_path: Path) -> None:
+    def day_then_night(number: int, width: int, height: int) -> RGB:
+        return moving_picture(number, width, height) // (1 if number < 30 else 4)
+
+    make_video(tmp_path / "v.mp4", frames=60, picture=day_then_night)
+    result = call("frames", "extract", "v.mp4", "--scenes", "--out", "out", "--json")
+    assert (result.exit_code, json.loads(result.stdout)["mode"]) == (0, "sequential")
+    assert pq.read_table("out/frames.parquet")["pts_s"].to_pylist() == [0, 1]
+
+
+def test_scenes_without_their_extra_say_what_to_install(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "scenedetect", None)
+    result = call("frames", "extract", video.name, "--scenes", "--out", "out")
+    assert result.exit_code == 1
+    assert "pip install 'video-assets[scene]'" in result.output
+    monkeypatch.setenv("VIDEO_ASSETS_FRAMES_SAMPLING", "scene")
+    found = {finding["component"]: finding for finding in json.loads(call("doctor", "--json").stdout)}
+    assert found["sampling"]["verdict"] == "failed"
+    assert found["sampling"]["remedy"] == "Run: pip install 'video-assets[scene]'"
 
 
 def test_extract_to_a_shard_by_uri(video: Path) -> None:
@@ -118,6 +140,9 @@ def test_a_missing_file_and_a_bucket_say_what_to_do() -> None:
         ["frames", "extract", "x.mp4", "--out", "out", "--fps", "0"],
         ["frames", "extract", "x.mp4", "--out", "out", "--fps", "nan"],
         ["frames", "extract", "x.mp4", "--out", "out", "--every", "-1"],
+        ["frames", "extract", "x.mp4", "--out", "out", "--count", "0"],
+        ["frames", "extract", "x.mp4", "--out", "out", "--count", "2.5"],
+        ["frames", "extract", "x.mp4", "--out", "out", "--count", "2", "--scenes"],
         ["frames", "extract", "x.mp4", "--out", "out", "--fps", "1", "--format", "gif"],
         ["frames", "extract", "x.mp4", "--out", "out", "--fps", "1", "--crop", "0,0,5"],
         ["search"],
@@ -153,7 +178,7 @@ def test_doctor_says_what_is_missing_and_how_to_mend_it() -> None:
     assert found["source"]["verdict"] == "failed"
     assert "VIDEO_ASSETS_SOURCE" in found["source"]["text"]
     assert found["source"]["remedy"]
-    assert found["store"]["verdict"] == found["index"]["verdict"] == "ok"
+    assert found["store"]["verdict"] == found["index"]["verdict"] == found["sampling"]["verdict"] == "ok"
 
 
 def test_status_of_nothing_is_a_table_of_zeros(tmp_path: Path) -> None:

@@ -93,7 +93,8 @@ def test_the_package_imports_without_dagster_and_heavy_libraries() -> None:
 
     code = (
         "import sys; import video_assets.cli, video_assets.settings, video_assets.stages.items; "
-        "heavy = {'dagster', 'av', 'onnxruntime', 'PIL', 'simplejpeg', 'qdrant_client', 'qdrant_edge', 'torch'}; "
+        "heavy = {'dagster', 'av', 'cv2', 'onnxruntime', 'PIL', 'qdrant_client', 'qdrant_edge', 'scenedetect', "
+        "'simplejpeg', 'torch'}; "
         "sys.exit(str(sorted(heavy & set(sys.modules))) if heavy & set(sys.modules) else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

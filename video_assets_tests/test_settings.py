@@ -6,9 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from video_assets.settings import Settings, SettingsError, load_settings
 from video_assets.video.crop import parse_crop
+from video_assets.video.sampling import parse_policy
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +46,11 @@ def test_defaults_load(tmp_path: Path) -> None:
         ("VIDEO_ASSETS_FRAMES_SAMPLING", "fps=0", "write every_s=SECONDS"),
         ("VIDEO_ASSETS_FRAMES_SAMPLING", "keyframes=", "write every_s=SECONDS"),
         ("VIDEO_ASSETS_FRAMES_SAMPLING", "every_s=1e99999999", "write every_s=SECONDS"),
+        ("VIDEO_ASSETS_FRAMES_SAMPLING", "x", "fps=RATE, count=N, keyframes or scene"),
+        ("VIDEO_ASSETS_FRAMES_SAMPLING", "count=0", "write every_s=SECONDS"),
+        ("VIDEO_ASSETS_FRAMES_SAMPLING", "count=1.5", "write every_s=SECONDS"),
+        ("VIDEO_ASSETS_FRAMES_SAMPLING", "count=9999999999", "write every_s=SECONDS"),
+        ("VIDEO_ASSETS_FRAMES_SAMPLING", "scene=3", "write every_s=SECONDS"),
         ("VIDEO_EXTENSIONS", ".", "write extensions with their dot"),
         ("VIDEO_ASSETS_SETTLE_S", "inf", "VIDEO_ASSETS_SETTLE_S"),
         ("VIDEO_ASSETS_INDEX", "ftp://x", "write a directory"),
@@ -79,6 +88,25 @@ def test_settings_and_engine_take_the_same_crops(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setenv("VIDEO_ASSETS_FRAMES_CROP", crop)
     assert taken(load_settings) == taken(lambda: parse_crop(crop))
+
+
+@pytest.mark.parametrize("value", ["every_s=1/3", "fps=29.97", "count=8", "keyframes", "scene"])
+def test_every_form_of_sampling_loads(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("VIDEO_ASSETS_FRAMES_SAMPLING", value)
+    assert load_settings().frames_sampling == value
+
+
+@given(value=st.text("0123456789./-+e _٣=", max_size=12), form=st.sampled_from(["every_s=", "fps=", "count=", ""]))
+def test_settings_and_engine_agree_on_what_a_sampling_is(form: str, value: str) -> None:
+    try:
+        accepted = bool(Settings(frames_sampling=form + value))
+    except ValidationError:
+        accepted = False
+    try:
+        meant = bool(parse_policy(form + value))
+    except ValueError:
+        meant = False
+    assert accepted == meant
 
 
 def test_dot_env_in_the_working_directory_is_read_and_the_environment_wins(

@@ -22,7 +22,8 @@ from video_assets.tables import FILTERED, FRAMES, OK
 from video_assets.video.crop import Crop, parse_crop
 from video_assets.video.errors import ConcealedErrors, DecodeError, MediaError
 from video_assets.video.filters import FrameFilters
-from video_assets.video.sampling import parse_policy
+from video_assets.video.sampling import Scenes, parse_policy
+from video_assets.video.scenes import require_scene_detection
 
 CODE_VERSION = "2"
 """Raised when the same clip and parameters would give other frames, images or rows."""
@@ -56,12 +57,23 @@ def build_frames(
     settings: Settings,
     report: Report,
 ) -> Fold:
-    """One item for each ok clip."""
+    """One item for each ok clip.
+
+    Raises:
+        SceneDetectionUnavailable: see `require_sampling`.
+    """
+    require_sampling(settings)
 
     def items(rows: pa.Table) -> Iterator[Item]:
         return (_item(row, partition, tables.store, settings) for row in rows.to_pylist() if row["status"] == OK)
 
     return run_stage(FRAMES, partition, clips, items, make_frames, tables=tables, settings=settings, report=report)
+
+
+def require_sampling(settings: Settings) -> None:
+    """Raises SceneDetectionUnavailable where scenes are to be found without the extra that finds them."""
+    if isinstance(parse_policy(settings.frames_sampling), Scenes):
+        require_scene_detection()
 
 
 def _item(clip: Row, partition: Partition, store: ObjectStore, settings: Settings) -> Item:

@@ -11,7 +11,8 @@ from video_assets.video.container import Source, label_of, open_video, reason_of
 from video_assets.video.errors import ConcealedErrors, DecodeError, MediaError, TruncatedMedia
 from video_assets.video.index import VideoIndex, index_video
 from video_assets.video.plan import DecodePlan, Step, plan_decode
-from video_assets.video.sampling import Sampler, SamplingPolicy
+from video_assets.video.sampling import Sampler, SamplingPolicy, Scenes
+from video_assets.video.scenes import require_scene_detection, scene_starts
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
@@ -63,6 +64,7 @@ class SampledFrames:
 
     Raises:
         UnreadableMedia, NotAVideo, NoVideoStream: on construction.
+        SceneDetectionUnavailable: on construction, for `Scenes` without its extra.
         DecodeError: while iterating, where not one frame can be decoded.
     """
 
@@ -75,11 +77,14 @@ class SampledFrames:
         index: VideoIndex | None = None,
         planned: bool = True,
     ) -> None:
+        if isinstance(policy, Scenes):
+            require_scene_detection()
         self.label = label_of(source, label)
         self.index = index or index_video(source, label=self.label)
         self._source, self._policy = source, policy
         self._plan = plan_decode(self.index, policy) if planned else None
-        reason = "" if self._plan else (self.index.doubt or "no plan")
+        needs_all = "a scene shows only in a full decode" if isinstance(policy, Scenes) else ""
+        reason = "" if self._plan else (needs_all or self.index.doubt or "no plan")
         self._progress = DecodeReport("planned" if self._plan else "sequential", reason)
         self._report: DecodeReport | None = None
         self._start: int | None = None
@@ -124,20 +129,12 @@ class SampledFrames:
             raise _PlanError(f"{len(plan.targets) - len(given)} planned frames did not come out")
 
     def _decode_all(self, given: list[int]) -> Generator[tuple[int, VideoFrame], None, DecodeError | None]:
-        """Every presented frame through the sampler; the first samples may have been handed out already."""
-        sampler = Sampler(self._policy, self.index.time_base)
+        """Samples out of every presented frame; the first of them may have been handed out already."""
         already, matched = tuple(given), 0
-        key_times = self.index.key_times
         with open_video(self._source, self.label) as (container, stream):
             clock = _Clock(self.index.time_base, stream)
             damage = _Damage()
-            for frame in _all_frames(container, stream, damage):
-                self._count_frame()
-                pts = clock.time_of(frame)
-                self._start = pts if self._start is None else self._start
-                damage.note(frame, float(pts * self.index.time_base))
-                if not sampler.takes(pts, frame.key_frame if key_times is None else pts in key_times):
-                    continue
+            for pts, frame in self._choose(self._timed(_all_frames(container, stream, damage), clock, damage)):
                 if matched < len(already):
                     self._check_same(pts, already[matched])
                     matched += 1
@@ -150,6 +147,27 @@ class SampledFrames:
         if not self._progress.decoded:
             raise DecodeError(self.label, f"no frame can be decoded{damage.because}")
         return damage.as_error(self.label)
+
+    def _timed(self, frames: Iterator[VideoFrame], clock: _Clock, damage: _Damage) -> Iterator[tuple[int, VideoFrame]]:
+        for frame in frames:
+            self._count_frame()
+            pts = clock.time_of(frame)
+            self._start = pts if self._start is None else self._start
+            damage.note(frame, float(pts * self.index.time_base))
+            yield pts, frame
+
+    def _choose(self, frames: Iterator[tuple[int, VideoFrame]]) -> Iterator[tuple[int, VideoFrame]]:
+        """The samples of the policy among all frames."""
+        index = self.index
+        if isinstance(self._policy, Scenes):
+            return scene_starts(frames, index.time_base, label=self.label)
+        sampler = Sampler(self._policy, index.time_base, frames=index.frame_count, length=index.length)
+        key_times = index.key_times
+        return (
+            (pts, frame)
+            for pts, frame in frames
+            if sampler.takes(pts, frame.key_frame if key_times is None else pts in key_times)
+        )
 
     def _check_same(self, pts: int | None, planned: int) -> None:
         if pts != planned:

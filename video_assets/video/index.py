@@ -38,8 +38,8 @@ class VideoIndex:
         sample_aspect_ratio: shape of a pixel as displayed; images are not stretched by it.
         colorspace, color_range: as declared (AVColorSpace, AVColorRange); 2 and 0 mean undeclared.
         average_rate: frames per second over the presented frames, exact; None with fewer than two.
-        duration_s: from the first presented frame to the end of the last.
-        declared_duration_s: what the container says, on the same footing; None where it says nothing.
+        length: from the first presented frame to the end of the last, in units of `time_base`.
+        declared_duration_s: what the container says of `duration_s`; None where it says nothing.
         pts, duration: presentation time (`NO_TIME` where missing) and length.
         keyframe: the container's key frame flag.
         entry: decoding may start here with exact results (stricter than `keyframe`).
@@ -60,7 +60,7 @@ class VideoIndex:
     color_range: int
     time_base: Fraction
     average_rate: Fraction | None
-    duration_s: float
+    length: int
     declared_duration_s: float | None
     pts: NDArray[np.int64]
     duration: NDArray[np.int64]
@@ -76,6 +76,11 @@ class VideoIndex:
     def frame_count(self) -> int:
         """Frames to be presented, by the container's word."""
         return int(np.count_nonzero(~self.discard))
+
+    @property
+    def duration_s(self) -> float:
+        """From the first presented frame to the end of the last, in seconds."""
+        return float(self.length * self.time_base)
 
     @property
     def rotation(self) -> int:
@@ -234,7 +239,7 @@ def _index(container: InputContainer, stream: VideoStream, packets: _Packets) ->
         color_range=int(frame.color_range if frame is not None else context.color_range),
         time_base=time_base,
         average_rate=span.rate(time_base, stream.average_rate),
-        duration_s=float(span.length * time_base),
+        length=span.length,
         declared_duration_s=_declared_duration_s(container, stream, span, time_base, packets.other_end_s),
         pts=pts,
         duration=duration,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from video_assets.video.index import VideoIndex
-from video_assets.video.sampling import SamplingPolicy, select_frames
+from video_assets.video.sampling import SamplingPolicy, Scenes, select_frames
 
 
 class Step(IntEnum):
@@ -40,11 +40,15 @@ class DecodePlan:
 
 
 def plan_decode(index: VideoIndex, policy: SamplingPolicy) -> DecodePlan | None:
-    """The cheapest exact way to the samples of `policy`; None where the index does not carry a plan."""
-    if index.doubt or not len(index.presented):
+    """The cheapest exact way to the samples of `policy`; None where the index does not carry a plan.
+
+    Nor can there be one for scenes: only the decoded frames tell where one begins.
+    """
+    if index.doubt or not len(index.presented) or isinstance(policy, Scenes):
         return None
     order = index.presented
-    chosen = order[select_frames(index.pts[order], index.keyframe[order], index.time_base, policy)]
+    pts, keyframe = index.pts[order], index.keyframe[order]
+    chosen = order[select_frames(pts, keyframe, index.time_base, policy, length=index.length)]
     group = np.cumsum(index.entry) - 1
     if len(chosen) and group[chosen].min() < 0:
         return None

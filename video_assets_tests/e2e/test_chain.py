@@ -112,5 +112,6 @@ def test_doctor_finds_nothing_wrong(fleet: Fleet) -> None:
         "source": "ok",
         "store": "ok",
         "index": "ok",
+        "sampling": "ok",
         "model mobilenet_v2": "ok",
     }

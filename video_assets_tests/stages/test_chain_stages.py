@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import sys
 import tarfile
 import threading
 import time
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,7 @@ from video_assets.table_store.table_store import Fold
 from video_assets.tables import CLIPS, EMBEDDINGS, FRAMES, VIDEO_MANIFEST
 from video_assets.vectors.registry import open_vector_index
 from video_assets.vectors.vector_index import PointFilter
+from video_assets.video.scenes import SceneDetectionUnavailable
 from video_assets_tests.embedding.tiny_clip import write_tiny_clip
 from video_assets_tests.video.make_video import make_video
 
@@ -192,9 +194,6 @@ def test_a_damaged_clip_keeps_its_good_frames_and_says_what_is_missing(chain: Ch
 
 
 def test_times_of_frames_are_exact_and_utc(chain: Chain) -> None:
-    from datetime import UTC, datetime, timedelta
-    from fractions import Fraction
-
     start = datetime(2026, 1, 3, 8, 30, tzinfo=UTC)
     rows = chain.run(frames_sampling="fps=3")["frames"].rows.to_pylist()
     for row in rows:
@@ -202,6 +201,45 @@ def test_times_of_frames_are_exact_and_utc(chain: Chain) -> None:
         exact = (row["pts"] - first["pts"]) * Fraction(row["time_base_num"], row["time_base_den"])
         assert row["pts_s"] == float(exact)
         assert row["captured_at"] == start + timedelta(microseconds=round(exact * 1_000_000))
+
+
+def test_a_clock_that_starts_late_does_not_move_utc_times(chain: Chain) -> None:
+    upload(chain, "late/083000.mkv", pts=range(3000, 3060), bframes=2)
+    rows = chain.run(frames_sampling="count=4")["frames"].rows.to_pylist()
+    late = [row for row in rows if row["camera"] == "late"]
+    start = datetime(2026, 1, 3, 8, 30, tzinfo=UTC)
+    assert [Fraction(row["pts"] * row["time_base_num"], row["time_base_den"]) for row in late] == [
+        100,
+        100.5,
+        101,
+        101.5,
+    ]
+    assert [row["captured_at"] for row in late] == [start + timedelta(seconds=n / 2) for n in range(4)]
+
+
+def frames_of(chain: Chain, sampling: str) -> Fold:
+    read = partial(chain.tables.read, CLIPS, DAY)
+    settings = chain.settings(frames_sampling=sampling)
+    return build_frames(DAY, read, tables=chain.tables, settings=settings, report=lambda line: None)
+
+
+def test_each_way_of_sampling_is_a_version_of_its_own(chain: Chain) -> None:
+    chain.run()
+    folds = [frames_of(chain, form) for form in ("every_s=1", "count=2", "keyframes", "scene")]
+    assert len({fold.rows["image_id"][0].as_py() for fold in folds}) == 4
+    assert [fold.count("ok") for fold in folds] == [4, 4, 9, 2]
+    assert frames_of(chain, "count=02").made == 0
+
+
+def test_scenes_without_their_extra_stop_the_stage_before_any_clip(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain.run()
+    monkeypatch.setitem(sys.modules, "scenedetect", None)
+    before = chain.keys("frames/")
+    with pytest.raises(SceneDetectionUnavailable, match="pip install"):
+        frames_of(chain, "scene")
+    assert chain.keys("frames/") == before
 
 
 def test_every_table_holds_only_its_columns(chain: Chain) -> None:

@@ -23,12 +23,22 @@ needs_ffmpeg = pytest.mark.skipif(
 
 def run_ffmpeg(*arguments: str | Path) -> bytes:
     command = ["ffmpeg", "-v", "error", "-nostdin", "-y", *map(str, arguments)]
-    return subprocess.run(command, check=True, capture_output=True).stdout
+    return subprocess.run(command, check=True, capture_output=True, timeout=120).stdout
+
+
+def presented_frames(path: Path) -> list[tuple[Fraction, str]]:
+    """Time in seconds and MD5 of the raw pixels of every presented frame, by a full decode; asked once a session."""
+    return [(time, md5) for time, _, md5 in _framemd5(path)]
+
+
+def presented_length(path: Path) -> Fraction:
+    """Seconds from the first presented frame to the end of the last."""
+    last, duration, _ = _framemd5(path)[-1]
+    return last + duration - _framemd5(path)[0][0]
 
 
 @functools.cache
-def presented_frames(path: Path) -> list[tuple[Fraction, str]]:
-    """Time in seconds and MD5 of the raw pixels of every presented frame, by a full decode; asked once a session."""
+def _framemd5(path: Path) -> list[tuple[Fraction, Fraction, str]]:
     output = run_ffmpeg(
         *("-copyts", "-noautorotate", "-threads", "1", "-flags", "+bitexact", "-i", path, "-map", "0:v:0"),
         *("-fps_mode", "passthrough", "-enc_time_base", "-1", "-f", "framemd5", "-"),
@@ -40,7 +50,7 @@ def presented_frames(path: Path) -> list[tuple[Fraction, str]]:
             time_base = Fraction(line.split(":")[1].strip())
         elif not line.startswith("#"):
             fields = [field.strip() for field in line.split(",")]
-            frames.append((int(fields[2]) * time_base, fields[5]))
+            frames.append((int(fields[2]) * time_base, int(fields[3]) * time_base, fields[5]))
     return frames
 
 
@@ -81,4 +91,15 @@ def by_the_rule(frames: list[tuple[Fraction, str]], delta: Fraction) -> list[tup
         if n not in chosen[-1:]:
             chosen.append(n)
         k += 1
+    return [frames[n] for n in chosen]
+
+
+def evenly(frames: list[tuple[Fraction, str]], count: int, length: Fraction) -> list[tuple[Fraction, str]]:
+    """`count` word for word: for each k below it the first frame at or after k·length/count; none twice."""
+    if len(frames) <= count:
+        return frames
+    chosen: list[int] = []
+    for k in range(count):
+        at = [n for n, (time, _) in enumerate(frames) if time - frames[0][0] >= k * length / count]
+        chosen += at[:1] if at and at[0] not in chosen[-1:] else []
     return [frames[n] for n in chosen]

@@ -25,7 +25,7 @@ from video_assets.video.errors import (
 )
 from video_assets.video.extract import FrameExtraction
 from video_assets.video.index import index_video
-from video_assets.video.sampling import EverySeconds
+from video_assets.video.sampling import EverySeconds, SamplingPolicy, UniformCount
 from video_assets_tests.video.ffmpeg_oracle import needs_ffmpeg, pixel_md5, presented_frames
 from video_assets_tests.video.made_videos import made_video
 from video_assets_tests.video.make_video import make_video
@@ -34,7 +34,7 @@ EACH = EverySeconds(Fraction(1, 1_000_000))
 FEW = EverySeconds(Fraction(1, 2))
 
 
-def decoded(source: Path | io.BytesIO, policy: EverySeconds = EACH, *, planned: bool = True) -> SampledFrames:
+def decoded(source: Path | io.BytesIO, policy: SamplingPolicy = EACH, *, planned: bool = True) -> SampledFrames:
     frames = SampledFrames(source, policy, planned=planned, label="cam/1")
     for _ in frames:
         pass
@@ -183,6 +183,19 @@ def test_samples_before_and_after_damage_stay_exact(tmp_path: Path) -> None:
     assert [pair for pair in got if not 2 <= pair[0] < Fraction(12, 5)] == [
         (time, truth[time]) for time, _ in got if not 2 <= time < Fraction(12, 5)
     ]
+
+
+def test_a_count_is_spread_alike_before_and_after_a_plan_is_given_up(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "v.mp4", frames=120, gop=12)
+    index, data = index_video(path), bytearray(path.read_bytes())
+    start = int(index.position[62])
+    data[start : start + int(index.size_bytes[62])] = random.Random(1).randbytes(int(index.size_bytes[62]))
+    frames = SampledFrames(io.BytesIO(bytes(data)), UniformCount(10))
+    got = {pts: pixel_md5(frame) for pts, frame in frames}
+    whole = {pts: pixel_md5(frame) for pts, frame in SampledFrames(path, UniformCount(10))}
+    assert frames.report.mode == "sequential"
+    assert list(got) == list(whole)
+    assert [pts for pts in whole if got[pts] != whole[pts]] in ([], [list(whole)[5]])
 
 
 def test_nothing_decodable_is_an_error(tmp_path: Path) -> None:

@@ -11,17 +11,27 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from video_assets.video import decode
 from video_assets.video.decode import SampledFrames
 from video_assets.video.index import index_video
 from video_assets.video.plan import DecodePlan, Step
-from video_assets.video.sampling import EverySeconds, Keyframes, SamplingPolicy
-from video_assets_tests.video.ffmpeg_oracle import by_the_rule, needs_ffmpeg, pixel_md5, presented_frames
+from video_assets.video.sampling import EverySeconds, Keyframes, SamplingPolicy, UniformCount
+from video_assets_tests.video.ffmpeg_oracle import (
+    by_the_rule,
+    evenly,
+    needs_ffmpeg,
+    pixel_md5,
+    presented_frames,
+    presented_length,
+)
 from video_assets_tests.video.made_videos import MADE, SEQUENTIAL, made_video
 from video_assets_tests.video.make_video import footage, make_video
 
 DELTAS = [Fraction(1), Fraction(1, 2), Fraction(1, 7), Fraction(1001, 30000), Fraction(1, 1000)]
+COUNTS = [1, 2, 7, 19, 59, 60, 1000]
 EVERY_FRAME = EverySeconds(Fraction(1, 1_000_000))
 
 
@@ -38,6 +48,17 @@ def test_samples_are_those_of_a_full_decode(name: str, videos: Path) -> None:
     assert sampled(path, EVERY_FRAME, planned=False) == whole
     for delta in DELTAS:
         assert sampled(path, EverySeconds(delta)) == by_the_rule(whole, delta), f"every {delta} s"
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("name", MADE)
+def test_a_count_is_spread_evenly_over_a_full_decode(name: str, videos: Path) -> None:
+    path = made_video(name, videos)
+    whole, length = presented_frames(path), presented_length(path)
+    if name == "h264_variable.mp4":
+        length = Fraction("4.034")  # The container's; FFmpeg guesses at the length of this last frame.
+    for count in COUNTS:
+        assert sampled(path, UniformCount(count)) == evenly(whole, count, length), f"{count} frames"
 
 
 @needs_ffmpeg
@@ -64,6 +85,33 @@ def test_real_footage(name: str) -> None:
     whole = presented_frames(footage(name))
     for delta in (Fraction(1), Fraction(1, 3)):
         assert sampled(footage(name), EverySeconds(delta)) == by_the_rule(whole, delta)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    gaps=st.lists(st.integers(1, 4000), min_size=11, max_size=11),
+    start=st.sampled_from([0, 1, 90_000, 10**9]),
+    suffix=st.sampled_from(["mp4", "mkv", "ts"]),
+    bframes=st.integers(0, 3),
+    gop=st.integers(1, 12),
+    delta=st.fractions(Fraction(1, 1000), Fraction(5), max_denominator=1001),
+)
+def test_any_times_any_groups_any_start(
+    gaps: list[int], start: int, suffix: str, bframes: int, gop: int, delta: Fraction, tmp_path_factory: Any
+) -> None:
+    """The rule, word for word, on the times that were written, to the container's own resolution."""
+    path = tmp_path_factory.mktemp("any") / f"v.{suffix}"
+    pts = [start + 90 * sum(gaps[:n]) for n in range(12)]  # Whole milliseconds, which every container here can hold.
+    make_video(path, frames=12, size=(32, 32), gop=gop, bframes=bframes, pts=pts, time_base=Fraction(1, 90_000))
+    whole = sampled(path, EVERY_FRAME, planned=False)
+    first = whole[0][0]
+    assert [time - first for time, _ in whole] == [pytest.approx((p - pts[0]) / 90_000, abs=1e-9) for p in pts]
+    for planned in (True, False):
+        assert sampled(path, EverySeconds(delta), planned=planned) == by_the_rule(whole, delta)
+        assert sampled(path, EverySeconds(Fraction(min(gaps), 1000)), planned=planned) == whole
+        length = index_video(path).length * index_video(path).time_base
+        for count in (1, 5, 11, 12, 13):
+            assert sampled(path, UniformCount(count), planned=planned) == evenly(whole, count, length)
 
 
 def test_a_plan_decodes_less(tmp_path: Path) -> None:
@@ -133,6 +181,15 @@ def test_streams_without_any_times_get_derived_ones(tmp_path: Path) -> None:
     times = [float(pts * frames.index.time_base) for pts, _ in frames]
     assert times == pytest.approx([0, 1])
     assert frames.report.derived_times == 60
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "mpeg2video"])
+def test_a_count_is_right_without_any_times(codec: str, tmp_path: Path) -> None:
+    formats = {"libx264": "h264", "libx265": "hevc", "mpeg2video": "mpeg2video"}
+    path = make_video(tmp_path / "v", codec=codec, format=formats[codec], bframes=2)
+    every = sampled(path, EVERY_FRAME)
+    assert sampled(path, UniformCount(4)) == [every[n] for n in (0, 15, 30, 45)]
+    assert sampled(path, UniformCount(60)) == every
 
 
 @dataclass

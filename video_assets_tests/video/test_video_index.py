@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from fractions import Fraction
 from pathlib import Path
@@ -155,3 +156,9 @@ class _KeyPacket(bytes):
 
     def has_sidedata(self, _kind: str) -> bool:
         return False
+
+
+def test_bug_an_av1_encoder_left_the_tests_in_real_time(videos: Path) -> None:
+    """And with them every process they started."""
+    made_video("av1.mp4", videos)
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER

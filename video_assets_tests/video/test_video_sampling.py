@@ -10,18 +10,38 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from video_assets.video.sampling import EverySeconds, Keyframes, exact, select_frames
+from video_assets.video.sampling import (
+    EverySeconds,
+    Keyframes,
+    SamplingPolicy,
+    Scenes,
+    TimedPolicy,
+    UniformCount,
+    exact,
+    parse_policy,
+    select_frames,
+)
+
+GAPS = st.lists(st.integers(0, 5000), min_size=1, max_size=40)
+STARTS = st.integers(-(10**12), 10**12)
+TIME_BASES = st.fractions(Fraction(1, 90000), Fraction(1, 10), max_denominator=90000)
+
+
+def select(pts: list[int], time_base: Fraction, policy: TimedPolicy, last: int = 1) -> list[int]:
+    """Numbers of the samples; every third frame is a key frame, the last one lasts `last`."""
+    keys = np.arange(len(pts)) % 3 == 0
+    length = pts[-1] - pts[0] + last
+    return select_frames(np.array(pts, np.int64), keys, time_base, policy, length=length).tolist()
 
 
 def chosen(pts: list[int], time_base: Fraction, delta: Fraction) -> list[int]:
-    keys = np.zeros(len(pts), np.bool_)
-    return select_frames(np.array(pts, np.int64), keys, time_base, EverySeconds(delta)).tolist()
+    return select(pts, time_base, EverySeconds(delta))
 
 
 @given(
-    gaps=st.lists(st.integers(0, 5000), min_size=1, max_size=40),
-    start=st.integers(-(10**12), 10**12),
-    time_base=st.fractions(Fraction(1, 90000), Fraction(1, 10), max_denominator=90000),
+    gaps=GAPS,
+    start=STARTS,
+    time_base=TIME_BASES,
     delta=st.fractions(Fraction(1, 100), Fraction(10), max_denominator=1001),
 )
 def test_each_sample_is_the_first_frame_at_or_after_its_time(
@@ -38,6 +58,57 @@ def test_each_sample_is_the_first_frame_at_or_after_its_time(
         # Frames further on stand for later k only; jumping there keeps tiny deltas fast.
         k = max(k + 1, times[first] // delta + 1)
     assert chosen(pts, time_base, delta) == expected
+
+
+@given(gaps=GAPS, start=STARTS, time_base=TIME_BASES, count=st.integers(1, 50), last=st.integers(0, 5000))
+def test_a_count_takes_the_first_frame_at_or_after_each_even_part(
+    gaps: list[int], start: int, time_base: Fraction, count: int, last: int
+) -> None:
+    pts = np.cumsum([start, *gaps]).tolist()
+    times = [(p - pts[0]) * time_base for p in pts]
+    length = times[-1] + last * time_base
+    expected: list[int] = []
+    for k in range(count):
+        first = next((n for n, time in enumerate(times) if time >= k * length / count), None)
+        if first is not None and first not in expected:
+            expected.append(first)
+    if len(pts) <= count:
+        expected = list(range(len(pts)))
+    assert select(pts, time_base, UniformCount(count), last) == expected
+
+
+@given(frames=st.integers(1, 200), count=st.integers(1, 300), gap=st.integers(1, 5000))
+def test_a_count_of_evenly_spaced_frames_is_met_exactly(frames: int, count: int, gap: int) -> None:
+    numbers = select([n * gap for n in range(frames)], Fraction(1, 1000), UniformCount(count), last=gap)
+    assert len(numbers) == min(frames, count)
+    assert set(np.diff(numbers)) <= {frames // count, -(-frames // count)} or count >= frames
+
+
+@given(gaps=st.lists(st.integers(1, 5000), min_size=1, max_size=40), start=STARTS, time_base=TIME_BASES)
+def test_a_rate_above_the_native_one_takes_every_frame_once_whatever_the_gaps(
+    gaps: list[int], start: int, time_base: Fraction
+) -> None:
+    pts = np.cumsum([start, *gaps]).tolist()
+    assert chosen(pts, time_base, min(gaps) * time_base) == list(range(len(pts)))
+    assert select(pts, time_base, UniformCount(len(pts))) == list(range(len(pts)))
+
+
+POLICIES = st.one_of(
+    st.builds(EverySeconds, st.fractions(Fraction(1, 100), Fraction(10), max_denominator=1001)),
+    st.builds(UniformCount, st.integers(1, 50)),
+    st.just(Keyframes()),
+)
+
+
+@given(gaps=GAPS, start=STARTS, time_base=TIME_BASES, policy=POLICIES)
+def test_no_frame_is_taken_twice_and_the_start_of_the_clock_does_not_matter(
+    gaps: list[int], start: int, time_base: Fraction, policy: TimedPolicy
+) -> None:
+    pts = np.cumsum([start, *gaps]).tolist()
+    numbers = select(pts, time_base, policy)
+    assert numbers == sorted(set(numbers))
+    assert numbers[0] == 0
+    assert numbers == select([p - start for p in pts], time_base, policy)
 
 
 def test_a_frame_exactly_at_its_time_is_taken_after_a_million_steps() -> None:
@@ -59,8 +130,33 @@ def test_frames_with_one_time_count_once() -> None:
 
 
 def test_key_frames() -> None:
-    keys = np.array([True, False, True])
-    assert select_frames(np.arange(3), keys, Fraction(1), Keyframes()).tolist() == [0, 2]
+    assert select(list(range(8)), Fraction(1), Keyframes()) == [0, 3, 6]
+
+
+def test_a_last_frame_of_no_length_is_not_one_sample_too_many() -> None:
+    assert select([0, 10, 20, 30], Fraction(1), UniformCount(3), last=0) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("every_s=0.5", EverySeconds(Fraction(1, 2))),
+        ("fps=2", EverySeconds(Fraction(1, 2))),
+        ("count=08", UniformCount(8)),
+        ("keyframes", Keyframes()),
+        ("scene", Scenes()),
+    ],
+)
+def test_policies_as_settings_write_them(written: str, meant: SamplingPolicy) -> None:
+    assert parse_policy(written) == meant
+
+
+@pytest.mark.parametrize(
+    "written", ["count=0", "count=-1", "count=1.5", "count=", "count=٣", "count=1e3", "scene=", "x"]
+)
+def test_senseless_policies_are_refused(written: str) -> None:
+    with pytest.raises(ValueError):
+        parse_policy(written)
 
 
 @pytest.mark.parametrize(
