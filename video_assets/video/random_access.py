@@ -18,7 +18,8 @@ class _Rules:
 
     Attributes:
         entry_units: NAL unit types one of which makes it an entry; None for codecs without such units.
-        parameter_sets: NAL unit types it must also hold, where the container does not carry them apart.
+        parameter_sets: NAL unit types it must also hold, where the container does not carry them apart, or no longer
+            the ones that are in use.
         skips_unreferenced: the decoder may leave out frames that no other frame refers to. Not HEVC, where
             such frames can still serve higher temporal layers; not VP8/9 and AV1, whose frames also adapt
             the entropy coder.
@@ -54,7 +55,9 @@ class RandomAccess:
         codec = context.codec.canonical_name
         self._rules = _RULES.get(codec)
         self._hevc = codec == "hevc"
-        self._length_bytes = _length_bytes(context.extradata or b"", codec)
+        self._set_up = context.extradata or b""
+        self._length_bytes = _length_bytes(self._set_up, codec)
+        self._set_up_holds = bool(self._length_bytes)
         self._first = True
         self.doubt = "" if self._rules else f"no rules for skipping parts of {codec}"
 
@@ -67,15 +70,21 @@ class RandomAccess:
             return False
         if self._rules.entry_units is None:
             return True
-        kinds = set(self._unit_types(bytes(packet)))
-        if not self._length_bytes and not kinds.issuperset(self._rules.parameter_sets):
+        kinds = self._unit_types(bytes(packet), self._rules.parameter_sets)
+        if not self._set_up_holds and not kinds.issuperset(self._rules.parameter_sets):
             return False
         return not kinds.isdisjoint(self._rules.entry_units)
 
-    def _unit_types(self, data: bytes) -> Iterator[int]:
-        headers = _length_prefixed(data, self._length_bytes) if self._length_bytes else _start_coded(data)
-        for header in headers:
-            yield (header >> 1) & 63 if self._hevc else header & 31
+    def _unit_types(self, data: bytes, parameter_sets: frozenset[int]) -> set[int]:
+        """The types of a packet's units. Parameter sets among them may replace those that the container carries."""
+        kinds = set()
+        units = _length_prefixed(data, self._length_bytes) if self._length_bytes else _start_coded(data)
+        for unit in units:
+            kind = (unit[0] >> 1) & 63 if self._hevc else unit[0] & 31
+            kinds.add(kind)
+            if kind in parameter_sets and unit not in self._set_up:
+                self._set_up_holds = False
+        return kinds
 
 
 def _length_bytes(extradata: bytes, codec: str) -> int:
@@ -86,15 +95,17 @@ def _length_bytes(extradata: bytes, codec: str) -> int:
     return (extradata[at] & 3) + 1
 
 
-def _length_prefixed(data: bytes, length_bytes: int) -> Iterator[int]:
+def _length_prefixed(data: bytes, length_bytes: int) -> Iterator[bytes]:
     at = 0
     while at + length_bytes < len(data):
-        yield data[at + length_bytes]
-        at += length_bytes + int.from_bytes(data[at : at + length_bytes], "big")
+        start = at + length_bytes
+        at = start + int.from_bytes(data[at:start], "big")
+        yield data[start : max(at, start + 1)]
 
 
-def _start_coded(data: bytes) -> Iterator[int]:
+def _start_coded(data: bytes) -> Iterator[bytes]:
+    """The first byte of each unit."""
     at = data.find(b"\x00\x00\x01")
     while 0 <= at < len(data) - 3:
-        yield data[at + 3]
+        yield data[at + 3 : at + 4]
         at = data.find(b"\x00\x00\x01", at + 3)
