@@ -49,6 +49,10 @@ def test_defaults_load(tmp_path: Path) -> None:
         ("VIDEO_ASSETS_FRAMES_SAMPLING", "fps=1/0", "write every_s=SECONDS"),
         ("VIDEO_ASSETS_EMBED_MODELS", "a,a", "each once"),
         ("VIDEO_ASSETS_CLIPS_MODE", "move", "copy"),
+        ("VIDEO_ASSETS_CLIP_SECONDS", "0", "VIDEO_ASSETS_CLIP_SECONDS: .*greater than 0"),
+        ("VIDEO_ASSETS_CLIP_SECONDS", "nan", "VIDEO_ASSETS_CLIP_SECONDS: "),
+        ("VIDEO_ASSETS_CLIP_SECONDS", "inf", "VIDEO_ASSETS_CLIP_SECONDS: "),
+        ("VIDEO_ASSETS_CLIP_CUT", "exact", "VIDEO_ASSETS_CLIP_CUT: .*'fast' or 'accurate'"),
     ],
 )
 def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str) -> None:
@@ -95,6 +99,14 @@ def test_every_setting_is_described() -> None:
 def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIDEO_ASSETS_SOURCE", "")
     assert load_settings().source is None
+
+
+def test_windows_of_videos_that_stay_where_they_are_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIDEO_ASSETS_CLIP_SECONDS", "30")
+    assert load_settings().clip_seconds == 30
+    monkeypatch.setenv("VIDEO_ASSETS_CLIPS_MODE", "reference")
+    with pytest.raises(SettingsError, match="CLIP_SECONDS makes new files, and VIDEO_ASSETS_CLIPS_MODE=reference"):
+        load_settings()
 
 
 def test_a_store_inside_the_source_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

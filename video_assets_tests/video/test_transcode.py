@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import random
 from fractions import Fraction
 from itertools import product
 from pathlib import Path
@@ -13,11 +15,13 @@ import pytest
 from numpy.typing import NDArray
 
 from video_assets.video.decode import SampledFrames
-from video_assets.video.errors import DecodeError, EncodeError
+from video_assets.video.errors import DecodeError, EncodeError, MediaError
 from video_assets.video.image import to_rgb
 from video_assets.video.index import index_video
+from video_assets.video.remux import WindowCopies
 from video_assets.video.sampling import EverySeconds
 from video_assets.video.transcode import WindowEncodings
+from video_assets.video.windows import CannotCut, plan_windows
 from video_assets_tests.video.cut_videos import Kept, encoded, keep
 from video_assets_tests.video.ffmpeg_oracle import needs_ffmpeg, presented_frames, probe
 from video_assets_tests.video.made_videos import made_video
@@ -205,3 +209,22 @@ def _mux_pictures(container: av.container.OutputContainer, pictures: list[tuple[
             packet.pts = packet.dts = time
             packet.time_base, packet.stream = Fraction(1, 10), stream
             container.mux(packet)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("name", ["h264_b.mp4", "h264_late_start.mkv", "h264.ts", "vp8.webm"])
+def test_random_damage_never_escapes_a_cut_as_another_error(name: str, videos: Path) -> None:
+    data, chance = made_video(name, videos).read_bytes(), random.Random(name)
+    for _ in range(8):
+        damaged = bytearray(data)
+        at = chance.randrange(len(damaged))
+        damaged[at : at + chance.randrange(1, 60)] = chance.randbytes(chance.randrange(0, 60))
+        file = io.BytesIO(bytes(damaged))
+        with contextlib.suppress(MediaError, CannotCut):
+            index = index_video(file)
+            for cut in (
+                WindowEncodings(file, index, HALF),
+                WindowCopies(file, index, plan_windows(index, HALF, label="cam/1")),
+            ):
+                assert sum(clip.index.frame_count for clip in cut) > 0
+                assert cut.problem is None or isinstance(cut.problem, MediaError)
