@@ -23,7 +23,7 @@ needs_ffmpeg = pytest.mark.skipif(
 
 def run_ffmpeg(*arguments: str | Path) -> bytes:
     command = ["ffmpeg", "-v", "error", "-nostdin", "-y", *map(str, arguments)]
-    return subprocess.run(command, check=True, capture_output=True).stdout
+    return subprocess.run(command, check=True, capture_output=True, timeout=120).stdout
 
 
 @functools.cache

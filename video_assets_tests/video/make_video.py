@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterable, Sequence
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -62,7 +65,7 @@ def make_video(
     audio_s: float = 0,
 ) -> Path:
     """Encode `frames` pictures. `pts` (in `time_base`) gives variable rate or an offset start."""
-    with av.open(str(path), "w", format=format, options=container_options or {}) as container:
+    with _usual_scheduling(), av.open(str(path), "w", format=format, options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=fps)
         stream.width, stream.height, stream.pix_fmt = size[0], size[1], pix_fmt
         context = stream.codec_context
@@ -87,6 +90,19 @@ def make_video(
         if sound is not None:
             container.mux(_silence(sound, audio_s))
     return path
+
+
+@contextmanager
+def _usual_scheduling() -> Iterator[None]:
+    """SVT-AV1 makes the calling thread a real-time one (SCHED_FIFO, 99) where it may, and child processes inherit that.
+
+    Seen as root: FFmpeg's libvpx, which waits by spinning, then never ends.
+    """
+    try:
+        yield
+    finally:
+        if sys.platform == "linux":
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def _encoder_options(codec: str, gop: int, bframes: int) -> dict[str, str]:
