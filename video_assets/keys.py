@@ -151,9 +151,14 @@ def content_id(*parts: str | Mapping[str, str]) -> str:
 
 
 def clip_id(video_path: str, etag: str, parameters: Mapping[str, str], code_version: str) -> str:
-    """The id of the clip that a version of a source video becomes (SPEC S2)."""
+    """The id of the clip that a version of a source video becomes; of a window, see `window_id` (SPEC S2)."""
     source = SourceIdentity.of(video_path)
     return content_id("clip", source.scheme, source.bucket, source.key, etag, parameters, code_version)
+
+
+def window_id(item_id: str, window: int) -> str:
+    """The clip id of a window: its item's id and its number. Sorts in order of time."""
+    return f"{item_id}_{window:06d}"
 
 
 def image_id(item_id: str, frame_idx: int) -> str:

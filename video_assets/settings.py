@@ -63,6 +63,16 @@ class Settings(BaseSettings):
     clips_mode: Literal["copy", "reference"] = Field(
         "copy", description="copy: clips are copied into the store. reference: they stay where they are."
     )
+    clip_seconds: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Length of fixed windows in seconds, each a clip of its own; unset: a video is one clip.",
+    )
+    clip_cut: Literal["fast", "accurate"] = Field(
+        "fast",
+        description="fast: windows begin at key frames and are copied. accurate: at any frame; encoded again as H.264.",
+    )
     frames_sampling: str = Field(
         "every_s=1",
         description="Which frames are kept: every_s=SECONDS, fps=RATE (1/3, 29.97 are exact), count=N, keyframes "
@@ -186,6 +196,15 @@ class Settings(BaseSettings):
         for name, place in places.items():
             if self.source is not None and _folder(self.source) in [_folder(place), *_folder(place).parents]:
                 raise ValueError(f"{name} lies in VIDEO_ASSETS_SOURCE, which is never written to: set it apart")
+        return self
+
+    @model_validator(mode="after")
+    def _windows_are_copies(self) -> Settings:
+        if self.clip_seconds is not None and self.clips_mode == "reference":
+            raise ValueError(
+                "VIDEO_ASSETS_CLIP_SECONDS makes new files, and VIDEO_ASSETS_CLIPS_MODE=reference leaves videos where "
+                "they are: unset one of them"
+            )
         return self
 
     def template(self) -> PathTemplate:

@@ -88,7 +88,7 @@ VIDEO_MANIFEST = Table(
 
 CLIPS = Table(
     "clips",
-    "One row per clip: the bytes of a source video in hand, probed and checksummed.",
+    "One row per clip: the bytes of a source video, or of a fixed window of it, in hand, probed and checksummed.",
     ("video_path", "clip_id"),
     _columns(
         {
@@ -97,7 +97,21 @@ CLIPS = Table(
             "source_etag": (pa.string(), "Version of the source video that the clip was made from."),
             "camera": (pa.string(), "Camera of the source video."),
             "start_time": (UTC_TIME, "UTC time of the first presented frame; null where unknown."),
-            "duration_s": (pa.float64(), "Declared duration in seconds."),
+            "duration_s": (pa.float64(), "Seconds from the first presented frame to the next window's, or to the end."),
+            "window": (
+                pa.int64(),
+                "Number k of the fixed window: the first frame is at k·VIDEO_ASSETS_CLIP_SECONDS or later; null: the "
+                "clip is the whole source.",
+            ),
+            "uncut_reason": (pa.string(), "Why the source is one clip though windows were asked for; null otherwise."),
+            "source_pts": (
+                pa.int64(),
+                "Presentation time of the first presented frame in the source, in units of the source's time base; "
+                "null where packets have none.",
+            ),
+            "source_time_base_num": (pa.int64(), "Numerator of the source's time base in seconds."),
+            "source_time_base_den": (pa.int64(), "Denominator of the source's time base in seconds."),
+            "source_pts_s": (pa.float64(), "Seconds from the source's first presented frame to the clip's."),
             "container": (pa.string(), "Container format as FFmpeg names it."),
             "codec": (pa.string(), "Video codec as FFmpeg names it."),
             "width": (pa.int32(), "Width as displayed, in pixels."),
@@ -105,6 +119,20 @@ CLIPS = Table(
             "rotation": (pa.int32(), "Degrees by which the stored picture is turned for display."),
             "frame_count": (pa.int64(), "Presented frames."),
             "average_rate": (pa.float64(), "Average frame rate in frames per second."),
+            "interlaced": (pa.bool_(), "Whether its first frame is two fields; frames are not deinterlaced."),
+            "declared_duration_s": (
+                pa.float64(),
+                "Duration in seconds that the source's container declares; null where it declares none.",
+            ),
+            "truncated": (
+                pa.bool_(),
+                "Whether the source ends before the duration it declares; of windows, told of the last one.",
+            ),
+            "missing_frames": (
+                pa.int64(),
+                "Frames that the source's container declares and does not hold, told of the last window, 0 of the "
+                "others; null where it declares no number.",
+            ),
             "size_bytes": (pa.int64(), "Size of the clip in bytes."),
             "checksum": (pa.string(), "sha256:<hex> of the clip's bytes; null in mode reference."),
             "clip_uri": (pa.string(), "Where the clip's bytes are; null where they could not be had."),

@@ -67,6 +67,10 @@ def test_defaults_load(tmp_path: Path) -> None:
         ("VIDEO_ASSETS_FRAMES_MIN_BRIGHTNESS", "256", "VIDEO_ASSETS_FRAMES_MIN_BRIGHTNESS"),
         ("VIDEO_ASSETS_FRAMES_MIN_PHASH_DISTANCE", "65", "VIDEO_ASSETS_FRAMES_MIN_PHASH_DISTANCE"),
         ("VIDEO_ASSETS_FRAMES_DAMAGED", "keep", "fail"),
+        ("VIDEO_ASSETS_CLIP_SECONDS", "0", "VIDEO_ASSETS_CLIP_SECONDS: .*greater than 0"),
+        ("VIDEO_ASSETS_CLIP_SECONDS", "nan", "VIDEO_ASSETS_CLIP_SECONDS: "),
+        ("VIDEO_ASSETS_CLIP_SECONDS", "inf", "VIDEO_ASSETS_CLIP_SECONDS: "),
+        ("VIDEO_ASSETS_CLIP_CUT", "exact", "VIDEO_ASSETS_CLIP_CUT: .*'fast' or 'accurate'"),
     ],
 )
 def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str) -> None:
@@ -147,6 +151,14 @@ def test_every_setting_is_described() -> None:
 def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIDEO_ASSETS_SOURCE", "")
     assert load_settings().source is None
+
+
+def test_windows_of_videos_that_stay_where_they_are_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIDEO_ASSETS_CLIP_SECONDS", "30")
+    assert load_settings().clip_seconds == 30
+    monkeypatch.setenv("VIDEO_ASSETS_CLIPS_MODE", "reference")
+    with pytest.raises(SettingsError, match="CLIP_SECONDS makes new files, and VIDEO_ASSETS_CLIPS_MODE=reference"):
+        load_settings()
 
 
 def test_a_store_inside_the_source_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

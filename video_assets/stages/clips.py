@@ -1,4 +1,4 @@
-"""`clips`: the bytes of each source video in hand, whole, checksummed and probed."""
+"""`clips`: the bytes of each source video in hand, whole or as fixed windows, checksummed and probed."""
 
 from __future__ import annotations
 
@@ -10,17 +10,21 @@ from typing import Any
 
 import pyarrow as pa
 
-from video_assets.keys import Partition, blob_key, clip_id
+from video_assets.keys import Partition, blob_key, clip_id, window_id
 from video_assets.settings import Settings
 from video_assets.stages.items import Item, Outcome, Report, Row, failed_row, run_stage
+from video_assets.stages.probe import source_columns, stream_columns, truth_columns
+from video_assets.stages.windows import Windowing, later, seconds_into_source, write_windows
 from video_assets.storage.object_store import ObjectStore, StoreError
 from video_assets.storage.registry import open_store, split_uri
 from video_assets.table_store.parquet import ParquetTables
 from video_assets.table_store.table_store import Fold
 from video_assets.tables import CLIPS, OK
 from video_assets.video.errors import MediaError, NotAVideo
+from video_assets.video.sampling import exact
+from video_assets.video.windows import CannotCut, fits_one_window
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 """Raised when the same source would become another clip or row."""
 
 
@@ -32,7 +36,7 @@ class SizeMismatch(StoreError):
 
 @dataclass(frozen=True, slots=True)
 class ClipTask:
-    """One version of a source video, and where its copy goes (None: it stays where it is)."""
+    """One version of a source video, and where its copy or its windows go (None: it stays where it is)."""
 
     video_path: str
     source_uri: str
@@ -41,6 +45,8 @@ class ClipTask:
     size_bytes: int
     store_uri: str
     copy_key: str | None
+    windowing: Windowing | None
+    partition: Partition
     row: Mapping[str, Any]
 
 
@@ -64,7 +70,8 @@ def build_clips(
 
 
 def _item(row: Row, partition: Partition, source: ObjectStore, store: ObjectStore, settings: Settings) -> Item:
-    item_id = clip_id(row["video_path"], row["etag"], {"mode": settings.clips_mode}, CODE_VERSION)
+    windowing = _windowing(settings)
+    item_id = clip_id(row["video_path"], row["etag"], _parameters(settings.clips_mode, windowing), CODE_VERSION)
     identity = {
         "clip_id": item_id,
         "video_path": row["video_path"],
@@ -77,17 +84,85 @@ def _item(row: Row, partition: Partition, source: ObjectStore, store: ObjectStor
     key = source.key_of(row["video_path"])
     # A row of an earlier source is still read where it says.
     root, key = split_uri(row["video_path"]) if key is None else (source.uri, key)
-    task = ClipTask(row["video_path"], root, key, row["etag"], row["size_bytes"], store.uri, copied, identity)
+    task = ClipTask(
+        video_path=row["video_path"],
+        source_uri=root,
+        source_key=key,
+        etag=row["etag"],
+        size_bytes=row["size_bytes"],
+        store_uri=store.uri,
+        copy_key=copied,
+        windowing=windowing,
+        partition=partition,
+        row=identity,
+    )
     uri = row["video_path"] if copied is None else store.uri_of(copied)
-    return Item(item_id, task, identity, lambda made: {**identity, "clip_uri": uri if made["clip_uri"] else None})
+
+    def facts(made: Row) -> Row:
+        if made["window"] is None:
+            return {**identity, "clip_uri": uri if made["clip_uri"] else None}
+        name = window_id(item_id, made["window"])
+        place = blob_key(CLIPS.name, partition, name, PurePosixPath(made["clip_uri"]).suffix)
+        start = later(row["start_time"], seconds_into_source(made))
+        return {**identity, "clip_id": name, "start_time": start, "clip_uri": store.uri_of(place)}
+
+    return Item(item_id, task, identity, facts)
+
+
+def _windowing(settings: Settings) -> Windowing | None:
+    return None if settings.clip_seconds is None else Windowing(exact(settings.clip_seconds), settings.clip_cut)
+
+
+def _parameters(mode: str, windowing: Windowing | None) -> dict[str, str]:
+    """What decides the clips of a video."""
+    if windowing is None:
+        return {"mode": mode}
+    return {"mode": mode, "clip_seconds": str(windowing.seconds), "cut": windowing.cut}
 
 
 def make_clip(task: ClipTask) -> Outcome:
-    """Copies (or finds) the video and probes it. A damaged one keeps its bytes and becomes a failed row."""
+    """Copies (or finds) the video and probes it, or cuts it. One that cannot be cut is copied whole."""
+    if task.windowing is None:
+        return _whole(task)
+    try:
+        return _windows(task, task.windowing) or _whole(task)
+    except CannotCut as reason:
+        return _whole(task, uncut_reason=reason.cause)
+
+
+def _windows(task: ClipTask, windowing: Windowing) -> Outcome | None:
+    """The windows of the video, a damaged one's up to the damage; None where it is no longer than one, or no video."""
+    from video_assets.video.index import index_video
+
+    item_id = task.row["clip_id"]
+    with open_store(task.source_uri).open(task.source_key, etag=task.etag) as media:
+        try:
+            index = index_video(media, label=task.video_path)
+        except MediaError:
+            return None
+        if fits_one_window(index, windowing.seconds):
+            return None
+        rows, problem = write_windows(
+            media,
+            index,
+            windowing,
+            open_store(task.store_uri),
+            key=lambda window, suffix: blob_key(CLIPS.name, task.partition, window_id(item_id, window), suffix),
+            label=task.video_path,
+        )
+    rows = [{**task.row, **row, "clip_id": window_id(item_id, row["window"])} for row in rows]
+    if problem is None:
+        return Outcome(CLIPS.rows(rows), size_bytes=task.size_bytes)
+    rows.append(failed_row(dict(task.row), problem.stage, str(problem)))
+    return Outcome(CLIPS.rows(rows), failed=True, retryable=problem.retryable, size_bytes=task.size_bytes)
+
+
+def _whole(task: ClipTask, *, uncut_reason: str | None = None) -> Outcome:
+    """The video as it is. A damaged one keeps its bytes and becomes a failed row."""
     from video_assets.video.index import index_video
 
     source, key = open_store(task.source_uri), task.source_key
-    row = {**task.row, "size_bytes": task.size_bytes}
+    row = {**task.row, "size_bytes": task.size_bytes, "uncut_reason": uncut_reason}
     if task.copy_key is None:
         store, stored_key, etag = source, key, task.etag
         row["clip_uri"] = task.video_path
@@ -104,7 +179,8 @@ def make_clip(task: ClipTask) -> Outcome:
             store.delete(task.copy_key)
             row["clip_uri"] = row["checksum"] = None
         return Outcome(CLIPS.rows([failed_row(row, error.stage, str(error))]), failed=True, retryable=error.retryable)
-    return Outcome(CLIPS.rows([{**row, **_probed(index), "status": OK}]), size_bytes=task.size_bytes)
+    row |= {**stream_columns(index), **source_columns(index), **truth_columns(index, last=True)}
+    return Outcome(CLIPS.rows([{**row, "duration_s": index.duration_s, "status": OK}]), size_bytes=task.size_bytes)
 
 
 def _copy(source: ObjectStore, key: str, store: ObjectStore, task: ClipTask) -> str:
@@ -124,16 +200,3 @@ def _copy(source: ObjectStore, key: str, store: ObjectStore, task: ClipTask) -> 
     assert task.copy_key is not None
     store.put(task.copy_key, chunks())
     return f"sha256:{digest.hexdigest()}"
-
-
-def _probed(index: Any) -> dict[str, Any]:
-    return {
-        "duration_s": index.duration_s,
-        "container": index.container,
-        "codec": index.codec,
-        "width": index.width,
-        "height": index.height,
-        "rotation": index.rotation,
-        "frame_count": index.frame_count,
-        "average_rate": float(index.average_rate) if index.average_rate else None,
-    }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -14,6 +13,7 @@ from video_assets.settings import Settings
 from video_assets.stages.extraction import SUFFIX, write_frames
 from video_assets.stages.images import read_image_bytes
 from video_assets.stages.items import Item, Outcome, Report, Row, failed_row, run_stage
+from video_assets.stages.windows import later, seconds_into_source
 from video_assets.storage.object_store import ObjectStore
 from video_assets.storage.registry import open_store, split_uri
 from video_assets.table_store.parquet import ParquetTables
@@ -98,24 +98,18 @@ def _item(clip: Row, partition: Partition, store: ObjectStore, settings: Setting
         row=identity,
     )
 
+    source_start = later(clip["start_time"], -seconds_into_source(clip))
+
     def facts(frame: Row) -> Row:
         if frame["image_id"] is None:
             return identity
-        captured = _captured_at(clip["start_time"], frame["pts_s"])
+        captured = later(source_start, seconds_into_source(clip, frame))
         if frame["image_format"] is None:
             return {**identity, "captured_at": captured}
         path = ".tar" if frame["image_offset"] is not None else f"/{frame['image_id']}{SUFFIX[frame['image_format']]}"
         return {**identity, "captured_at": captured, "image_url": store.uri_of(key + path)}
 
     return Item(item_id, task, identity, facts)
-
-
-def _captured_at(start: datetime | None, pts_s: float) -> datetime | None:
-    """None where the start is unknown, or a damaged file's time is beyond the calendar."""
-    try:
-        return None if start is None else start + timedelta(seconds=pts_s)
-    except OverflowError:
-        return None
 
 
 def _parameters(settings: Settings) -> dict[str, str]:

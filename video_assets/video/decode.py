@@ -8,19 +8,17 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Literal
 
 from video_assets.video.container import Source, label_of, open_video, reason_of
-from video_assets.video.errors import ConcealedErrors, DecodeError, MediaError, TruncatedMedia
+from video_assets.video.errors import ConcealedErrors, DecodeError, MediaError
 from video_assets.video.index import VideoIndex, index_video
 from video_assets.video.plan import DecodePlan, Step, plan_decode
 from video_assets.video.sampling import Sampler, SamplingPolicy, Scenes
 from video_assets.video.scenes import require_scene_detection, scene_starts
+from video_assets.video.truncation import with_truncation
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
     from av.container import InputContainer
     from av.video.stream import VideoStream
-
-TRUNCATION_TOLERANCE_S = 0.5
-"""Shortfall against the declared duration that is still taken for rounding (or two frames, if longer)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +112,8 @@ class SampledFrames:
                 self._progress = replace(self._progress, mode="sequential", reason=str(failure))
         if self._progress.mode == "sequential":
             damage = yield from self._decode_all(given)
-        self._report = replace(self._progress, sampled=len(given), problem=self._with_truncation(damage))
+        problem = with_truncation(self.index, damage, label=self.label)
+        self._report = replace(self._progress, sampled=len(given), problem=problem)
 
     def _follow(self, plan: DecodePlan, given: list[int]) -> Iterator[tuple[int, VideoFrame]]:
         self._start = int(self.index.pts[self.index.presented[0]])
@@ -175,19 +174,6 @@ class SampledFrames:
 
     def _count_frame(self) -> None:
         self._progress = replace(self._progress, decoded=self._progress.decoded + 1)
-
-    def _with_truncation(self, damage: DecodeError | None) -> MediaError | None:
-        """Compare what the packets cover with what the container declares."""
-        declared, rate = self.index.declared_duration_s, self.index.average_rate
-        if declared is None:
-            return damage
-        missing = declared - self.index.duration_s
-        if missing <= max(TRUNCATION_TOLERANCE_S, float(2 / rate) if rate else 0.0):
-            return damage
-        cause = f"ends {missing:.3f} s early: {self.index.duration_s:.3f} of {declared:.3f} s declared"
-        if damage:
-            cause += f"; {damage.cause}"
-        return TruncatedMedia(self.label, cause, "Fetch the whole file again")
 
 
 class _PlanError(Exception):

@@ -40,6 +40,8 @@ class VideoIndex:
         average_rate: frames per second over the presented frames, exact; None with fewer than two.
         length: from the first presented frame to the end of the last, in units of `time_base`.
         declared_duration_s: what the container says of `duration_s`; None where it says nothing.
+        declared_frames: how many packets the container says there are; None where it says nothing to rely on.
+        interlaced: the first frame is two fields, taken one after the other.
         pts, duration: presentation time (`NO_TIME` where missing) and length.
         keyframe: the container's key frame flag.
         entry: decoding may start here with exact results (stricter than `keyframe`).
@@ -62,6 +64,8 @@ class VideoIndex:
     average_rate: Fraction | None
     length: int
     declared_duration_s: float | None
+    declared_frames: int | None
+    interlaced: bool
     pts: NDArray[np.int64]
     duration: NDArray[np.int64]
     keyframe: NDArray[np.bool_]
@@ -81,6 +85,11 @@ class VideoIndex:
     def duration_s(self) -> float:
         """From the first presented frame to the end of the last, in seconds."""
         return float(self.length * self.time_base)
+
+    @property
+    def missing_frames(self) -> int | None:
+        """Declared packets that are not there; None where the container declares no number."""
+        return None if self.declared_frames is None else max(self.declared_frames - len(self.pts), 0)
 
     @property
     def rotation(self) -> int:
@@ -241,6 +250,8 @@ def _index(container: InputContainer, stream: VideoStream, packets: _Packets) ->
         average_rate=span.rate(time_base, stream.average_rate),
         length=span.length,
         declared_duration_s=_declared_duration_s(container, stream, span, time_base, packets.other_end_s),
+        declared_frames=_declared_frames(container, stream, dts),
+        interlaced=frame is not None and frame.interlaced_frame,
         pts=pts,
         duration=duration,
         keyframe=keyframe,
@@ -306,6 +317,20 @@ def _declared_duration_s(
     if other_end_s >= end_s - 0.5:
         return None
     return max(end_s - start_s, 0.0)
+
+
+def _declared_frames(container: InputContainer, stream: VideoStream, dts: NDArray[np.int64]) -> int | None:
+    """By the tables of MP4 (edit lists applied), or by the header of AVI.
+
+    Matroska's statistics tags are left alone: a program that cuts a file copies them as they were.
+    """
+    if container.format.name.startswith("mov"):
+        return len(stream.index_entries) or None
+    if container.format.name == "avi" and stream.frames and (dts != NO_TIME).all():
+        # The header counts empty packets too, where no frame was taken. They are not read, but take up time.
+        empty = int(dts.max()) - int(dts.min()) + 1 - len(dts)
+        return max(stream.frames - empty, 0)
+    return None
 
 
 # In the others FFmpeg estimates the duration from the data itself, so it declares nothing.

@@ -18,7 +18,8 @@ class _Rules:
 
     Attributes:
         entry_units: NAL unit types one of which makes it an entry; None for codecs without such units.
-        parameter_sets: NAL unit types it must also hold, where the container does not carry them apart.
+        parameter_sets: NAL unit types it must also hold, where the container does not carry them apart, or no longer
+            the ones that are in use.
         skips_unreferenced: the decoder may leave out frames that no other frame refers to; of HEVC only in
             streams of one temporal layer, as such frames can still serve higher ones. Not VP8/9 and AV1,
             whose frames also adapt the entropy coder.
@@ -52,9 +53,10 @@ class RandomAccess:
         codec = context.codec.canonical_name
         self._rules = _RULES.get(codec)
         self._hevc = codec == "hevc"
-        extradata = context.extradata or b""
-        self._length_bytes = _length_bytes(extradata, codec)
-        self._layers = self._declared_layers(extradata) if self._hevc else {1}
+        self._set_up = context.extradata or b""
+        self._length_bytes = _length_bytes(self._set_up, codec)
+        self._set_up_holds = bool(self._length_bytes)
+        self._layers = self._declared_layers() if self._hevc else {1}
         self._first = True
         self.doubt = "" if self._rules else f"no rules for skipping parts of {codec}"
 
@@ -72,30 +74,34 @@ class RandomAccess:
             return False
         if self._rules.entry_units is None:
             return True
-        heads = list(self._unit_heads(bytes(packet)))
-        if self._hevc:
-            self._layers.update(_layers(heads))
-        kinds = {self._type(head) for head in heads}
-        if not self._length_bytes and not kinds.issuperset(self._rules.parameter_sets):
+        kinds = {self._type(unit) for unit in self._units(bytes(packet))}
+        if not self._set_up_holds and not kinds.issuperset(self._rules.parameter_sets):
             return False
         return not kinds.isdisjoint(self._rules.entry_units)
 
-    def _unit_heads(self, data: bytes) -> Iterator[bytes]:
-        return _length_prefixed(data, self._length_bytes) if self._length_bytes else _start_coded(data)
+    def _units(self, data: bytes) -> Iterator[bytes]:
+        """A packet's units. Parameter sets among them may replace those that the container carries."""
+        assert self._rules is not None
+        units = _length_prefixed(data, self._length_bytes) if self._length_bytes else _start_coded(data)
+        for unit in units:
+            if self._type(unit) in self._rules.parameter_sets and unit not in self._set_up:
+                self._set_up_holds = False
+                self._layers.update(_layers([unit]) if self._hevc else ())
+            yield unit
 
-    def _type(self, head: bytes) -> int:
-        return (head[0] >> 1) & 63 if self._hevc else head[0] & 31
+    def _type(self, unit: bytes) -> int:
+        return (unit[0] >> 1) & 63 if self._hevc else unit[0] & 31
 
-    def _declared_layers(self, extradata: bytes) -> set[int]:
+    def _declared_layers(self) -> set[int]:
         """Temporal layers by the set-up: hvcC's numTemporalLayers (0: unknown), or its parameter sets."""
         if self._length_bytes:
-            return {(extradata[21] >> 3) & 7}
-        return _layers(_start_coded(extradata))
+            return {(self._set_up[21] >> 3) & 7}
+        return _layers(_start_coded(self._set_up))
 
 
-def _layers(heads: Iterable[bytes]) -> set[int]:
+def _layers(units: Iterable[bytes]) -> set[int]:
     """sps_max_sub_layers_minus1 + 1 (ITU-T H.265, 7.3.2.2.1) of the sequence parameter sets among HEVC units."""
-    return {((head[2] >> 1) & 7) + 1 for head in heads if len(head) == 3 and (head[0] >> 1) & 63 == _HEVC_SPS}
+    return {((unit[2] >> 1) & 7) + 1 for unit in units if len(unit) > 2 and (unit[0] >> 1) & 63 == _HEVC_SPS}
 
 
 def _length_bytes(extradata: bytes, codec: str) -> int:
@@ -107,11 +113,11 @@ def _length_bytes(extradata: bytes, codec: str) -> int:
 
 
 def _length_prefixed(data: bytes, length_bytes: int) -> Iterator[bytes]:
-    """The first three bytes of each unit."""
     at = 0
     while at + length_bytes < len(data):
-        yield data[at + length_bytes : at + length_bytes + 3]
-        at += length_bytes + int.from_bytes(data[at : at + length_bytes], "big")
+        start = at + length_bytes
+        at = start + int.from_bytes(data[at:start], "big")
+        yield data[start : max(at, start + 1)]
 
 
 def _start_coded(data: bytes) -> Iterator[bytes]:

@@ -28,7 +28,10 @@ def _edit_list(path: Path) -> None:
 
 def _vp8(path: Path) -> None:
     whole = make_video(path.with_name("whole.mp4"))
-    run_ffmpeg("-i", whole, "-c:v", "libvpx", "-g", "12", "-auto-alt-ref", "1", "-lag-in-frames", "8", path)
+    # Threads of libvpx wait for one another in a loop, for ever where the processors are few and busy.
+    run_ffmpeg(
+        "-i", whole, "-threads", "1", "-c:v", "libvpx", "-g", "12", "-auto-alt-ref", "1", "-lag-in-frames", "8", path
+    )
 
 
 def _fragmented(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 from fractions import Fraction
@@ -98,6 +99,57 @@ def test_key_frames_sizes_and_positions_describe_the_file(tmp_path: Path) -> Non
 def test_only_frames_that_restart_the_decoder_are_entries(videos: Path) -> None:
     index = index_video(made_video("h264_open_gop.mp4", videos))
     assert np.count_nonzero(index.keyframe) > np.count_nonzero(index.entry) == 1
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("name", MADE)
+def test_interlaced_footage_is_told_from_progressive(name: str, videos: Path) -> None:
+    path = made_video(name, videos)
+    fields = probe(path).get("field_order", "progressive") not in ("progressive", "unknown")
+    assert index_video(path).interlaced is fields is (name == "h264_interlaced.mp4")
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("name", MADE)
+def test_a_whole_video_misses_no_frame(name: str, videos: Path) -> None:
+    index = index_video(made_video(name, videos))
+    declares = Path(name).suffix in (".mp4", ".avi")
+    assert (index.declared_frames, index.missing_frames) == ((len(index.pts), 0) if declares else (None, None))
+
+
+@pytest.mark.parametrize("name", ["v.mp4", "fragmented.mp4", "v.avi"])
+def test_frames_that_a_cut_off_video_declares_are_missing(name: str, tmp_path: Path) -> None:
+    options = {"movflags": "frag_keyframe+empty_moov" if name.startswith("frag") else "+faststart"}
+    codec = {"codec": "mjpeg", "pix_fmt": "yuvj420p"} if name == "v.avi" else {"container_options": options}
+    data = make_video(tmp_path / name, **codec).read_bytes()  # type: ignore[arg-type]
+    index = index_video(io.BytesIO(data[: len(data) * 2 // 3]))
+    assert index.declared_frames is not None
+    assert index.missing_frames == index.declared_frames - len(index.pts) > 0
+    if not name.startswith("frag"):
+        assert index.declared_frames == 60
+
+
+def test_frames_that_an_edit_list_takes_off_the_end_are_not_missing(tmp_path: Path) -> None:
+    data = bytearray(make_video(tmp_path / "v.mp4", frames=90, bframes=2).read_bytes())
+    length = data.index(b"elst") + 12
+    assert int.from_bytes(data[length : length + 4], "big") == 3000
+    data[length : length + 4] = (1000).to_bytes(4, "big")
+    index = index_video(io.BytesIO(bytes(data)))
+    assert index.frame_count == 30
+    assert index.missing_frames == 0
+
+
+def test_empty_packets_of_an_avi_are_no_missing_frames(tmp_path: Path) -> None:
+    """A capture program writes one where it had no time for a frame: the one before is shown on."""
+    data = make_video(tmp_path / "v.avi", codec="mjpeg", pix_fmt="yuvj420p", frames=20).read_bytes()
+    entries, movi = data.index(b"idx1") + 8, data.index(b"movi")
+    emptied = bytearray(data)
+    for number in (5, 6):
+        size = entries + 16 * number + 12
+        chunk = movi + int.from_bytes(data[size - 4 : size], "little")
+        emptied[size : size + 4] = emptied[chunk + 4 : chunk + 8] = bytes(4)
+    index = index_video(io.BytesIO(bytes(emptied)))
+    assert (len(index.pts), index.declared_frames, index.missing_frames) == (18, 18, 0)
 
 
 def test_an_index_survives_a_process_boundary(tmp_path: Path) -> None:

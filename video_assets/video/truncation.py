@@ -1,0 +1,26 @@
+"""What a container declares, held against what is there."""
+
+from __future__ import annotations
+
+from video_assets.video.errors import MediaError, TruncatedMedia
+from video_assets.video.index import VideoIndex
+
+TRUNCATION_TOLERANCE_S = 0.5
+"""Shortfall against the declared duration that is still taken for rounding (or two frames, if longer)."""
+
+
+def is_truncated(index: VideoIndex) -> bool:
+    """Whether the packets end before the duration that the container declares."""
+    tolerance = max(TRUNCATION_TOLERANCE_S, float(2 / index.average_rate) if index.average_rate else 0.0)
+    return index.declared_duration_s is not None and index.declared_duration_s - index.duration_s > tolerance
+
+
+def with_truncation(index: VideoIndex, damage: MediaError | None, *, label: str) -> MediaError | None:
+    """The damage found otherwise, and a missing end; None where there is neither."""
+    if not is_truncated(index):
+        return damage
+    declared = index.declared_duration_s or 0.0
+    cause = f"ends {declared - index.duration_s:.3f} s early: {index.duration_s:.3f} of {declared:.3f} s declared"
+    if damage:
+        cause += f"; {damage.cause}"
+    return TruncatedMedia(label, cause, "Fetch the whole file again")
