@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -86,7 +87,18 @@ def make_video(
         container.mux(stream.encode(None))
         if sound is not None:
             container.mux(_silence(sound, audio_s))
+    if codec == "libsvtav1":
+        _be_no_real_time_process()
     return path
+
+
+def _be_no_real_time_process() -> None:
+    """Where root runs it, SVT-AV1 leaves this thread with the highest real-time priority, and all it starts later.
+
+    Two ffmpeg of such priority that wait for their own threads in a loop stop a machine of two cores for good.
+    """
+    if hasattr(os, "sched_setscheduler"):
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def _encoder_options(codec: str, gop: int, bframes: int) -> dict[str, str]:
