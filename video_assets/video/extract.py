@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import count
 
 from video_assets.video.container import Source
 from video_assets.video.decode import DecodeReport, SampledFrames
@@ -71,10 +72,11 @@ class FrameExtraction:
 
     def __iter__(self) -> Iterator[ExtractedFrame]:
         index = self.index
-        for number, (pts, frame) in enumerate(self._frames):
+        numbers = count()  # enumerate() would keep the frame
+        for pts, frame in self._frames:
             image = encode_image(frame, self._options, index.orientation, label=self._frames.label)
             yield ExtractedFrame(
-                frame_idx=number,
+                frame_idx=next(numbers),
                 pts=pts,
                 time_base=index.time_base,
                 pts_s=float((pts - self._frames.start_pts) * index.time_base),
@@ -83,3 +85,4 @@ class FrameExtraction:
                 height=image.height,
                 data=image.data,
             )
+            del frame, image

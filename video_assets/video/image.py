@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from video_assets.video.container import MAX_PIXELS, reason_of
-from video_assets.video.errors import EncodeError, UnreadableImage
+from video_assets.video.errors import EncodeError, OutOfMemory, UnreadableImage
 from video_assets.video.orientation import Orientation
 
 if TYPE_CHECKING:
@@ -115,6 +115,8 @@ def to_rgb(frame: VideoFrame, longest_side: int | None = None, *, label: str = "
             threads=1,
         )
         pixels: Any = converted.to_ndarray()
+    except MemoryError as error:
+        raise OutOfMemory(label) from error
     except (av.FFmpegError, ValueError) as error:
         name = frame.format.name
         raise EncodeError(label, f"{name} frames cannot be converted to RGB: {reason_of(error)}") from error

@@ -47,6 +47,11 @@ def skips_unreferenced(codec: str) -> bool:
     return codec in _RULES and _RULES[codec].skips_unreferenced
 
 
+def shows_each_packet(codec: str) -> bool:
+    """Whether each packet gives a frame to show, where the index has no doubt. In VP8/9 some only serve others."""
+    return codec in _RULES and not codec.startswith("vp")
+
+
 class RandomAccess:
     """Judges the packets of one stream, in decode order."""
 
