@@ -99,6 +99,7 @@ CLIPS = Table(
             "start_time": (UTC_TIME, "UTC time of the first presented frame; null where unknown."),
             "duration_s": (pa.float64(), "Declared duration in seconds."),
             "container": (pa.string(), "Container format as FFmpeg names it."),
+            "video_streams": (pa.int32(), "Video streams in the file, cover art left out; the first is taken."),
             "codec": (pa.string(), "Video codec as FFmpeg names it."),
             "width": (pa.int32(), "Width as displayed, in pixels."),
             "height": (pa.int32(), "Height as displayed, in pixels."),

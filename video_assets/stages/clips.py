@@ -20,7 +20,7 @@ from video_assets.table_store.table_store import Fold
 from video_assets.tables import CLIPS, OK
 from video_assets.video.errors import MediaError, NotAVideo
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 """Raised when the same source would become another clip or row."""
 
 
@@ -130,6 +130,7 @@ def _probed(index: Any) -> dict[str, Any]:
     return {
         "duration_s": index.duration_s,
         "container": index.container,
+        "video_streams": index.video_streams,
         "codec": index.codec,
         "width": index.width,
         "height": index.height,

@@ -22,7 +22,7 @@ from video_assets.tables import FRAMES, OK
 from video_assets.video.errors import DecodeError, MediaError
 from video_assets.video.sampling import parse_policy
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 """Raised when the same clip and parameters would give other frames, images or rows."""
 
 
