@@ -113,6 +113,10 @@ class Settings(BaseSettings):
 
     workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, description="Worker processes of a run.")
     item_timeout_s: float = Field(600, gt=0, description="An item that takes longer fails, by itself.")
+    # Four times what a 4K clip of 10 bits and its vectors pass with, twice that of 8K.
+    item_memory_mib: int = Field(
+        4096, ge=512, description="An item that needs more memory in its worker than this (MiB) fails, by itself."
+    )
     max_attempts: int = Field(3, ge=1, description="A failed item is tried in this many runs, then left failed.")
     failure_limit: float = Field(
         0.2, ge=0, le=1, description="A partition with a larger share of failed rows fails its asset check."

@@ -113,6 +113,7 @@ CLIPS = Table(
             "source_time_base_den": (pa.int64(), "Denominator of the source's time base in seconds."),
             "source_pts_s": (pa.float64(), "Seconds from the source's first presented frame to the clip's."),
             "container": (pa.string(), "Container format as FFmpeg names it."),
+            "video_streams": (pa.int32(), "Video streams in the file, cover art left out; the first is taken."),
             "codec": (pa.string(), "Video codec as FFmpeg names it."),
             "width": (pa.int32(), "Width as displayed, in pixels."),
             "height": (pa.int32(), "Height as displayed, in pixels."),

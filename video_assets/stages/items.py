@@ -21,6 +21,7 @@ from video_assets.table_store.items import ItemRecord, ItemRecords
 from video_assets.table_store.parquet import ParquetTables
 from video_assets.table_store.table_store import Fold
 from video_assets.tables import CLIPS, FAILED, FRAMES, OK, Table
+from video_assets.work.messages import MEMORY_STAGE
 from video_assets.work.pool import Done, Failed, run_items
 from video_assets.work.progress import Progress
 
@@ -164,6 +165,7 @@ class _PartitionWork:
             ((item_id, self.items[item_id].task) for item_id in due),
             workers=min(self.settings.workers, max(1, len(due))),
             timeout_s=self.settings.item_timeout_s,
+            memory_limit_bytes=self.settings.item_memory_mib << 20,
             on_start=begin,
             on_progress=tick,
         )
@@ -197,7 +199,10 @@ class _PartitionWork:
             raise StageStopped(
                 f"table {self.table.name}", result.message.rstrip("."), "Run it again: what is done is kept."
             )
-        rows = self.table.rows([failed_row(item.identity, result.stage, result.message)])
+        message = result.message
+        if result.stage == MEMORY_STAGE:
+            message += f"; a worker may have {self.settings.item_memory_mib} MiB (VIDEO_ASSETS_ITEM_MEMORY_MIB)"
+        rows = self.table.rows([failed_row(item.identity, result.stage, message)])
         # What is not at the source now may be there again: that is no failing of the item.
         attempts = max(tries, 1) if result.stage == ObjectChanged.stage else tries + 1
         return ItemRecord(item.item_id, rows, FAILED, attempts, result.retryable)

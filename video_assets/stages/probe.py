@@ -14,6 +14,7 @@ def stream_columns(index: VideoIndex) -> dict[str, Any]:
     """What the clip's own video stream is."""
     return {
         "container": index.container,
+        "video_streams": index.video_streams,
         "codec": index.codec,
         "width": index.width,
         "height": index.height,

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, cast
 from video_assets.video.errors import MediaError, NotAVideo, NoVideoStream, UnreadableMedia
 
 if TYPE_CHECKING:
+    from av import Packet
     from av.container import InputContainer
+    from av.stream import Stream
     from av.video.stream import VideoStream
 
 Source = Path | str | BinaryIO
@@ -61,7 +63,7 @@ def label_of(source: Source, label: str) -> str:
 
 @contextlib.contextmanager
 def open_video(source: Source, label: str) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Open `source` and find its video stream, set up for exact single-threaded decoding.
+    """Open `source` and find its first video stream, set up for exact single-threaded decoding.
 
     FFmpeg gets bytes through Python only: it never opens a path or an address itself, so neither
     `http://…` as a path nor a reference inside a file leads anywhere.
@@ -132,17 +134,55 @@ def _open_container(data: _Bytes, label: str) -> InputContainer:
 
 
 def _video_stream(container: InputContainer, label: str) -> VideoStream:
-    from av.stream import Disposition
-
-    stream: Any = container.streams.best("video")
-    if stream is None or stream.disposition & Disposition.attached_pic:
+    streams = video_streams(container)
+    if not streams:
         raise NoVideoStream(label, "has no video stream")
+    stream: Any = streams[0]
     if stream.codec_context is None:
         raise NoVideoStream(label, "has a video stream of a codec that cannot be decoded here")
     stream.codec_context.thread_type = "NONE"
     stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
     found: VideoStream = stream
     return found
+
+
+def video_streams(container: InputContainer) -> list[VideoStream]:
+    """The video streams in the order of the file, cover art left out. The first one is the video."""
+    from av.stream import Disposition
+
+    return [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+
+
+def demux(container: InputContainer, *streams: Stream) -> Iterator[Packet[Any]]:
+    """The packets of `streams`, with an empty last one for each.
+
+    Raises:
+        av.FFmpegError: the next packet cannot be read.
+    """
+    try:
+        yield from container.demux(*streams)
+    except IndexError:
+        # PyAV (github.com/PyAV-Org/PyAV/issues/692) also ends streams that it does not know, which came up on the
+        # way; those that were there before have had their end by then.
+        return
+
+
+def complaints() -> int:
+    """How many errors FFmpeg has told of in words, in this process; from the first call on they are not shown."""
+    import av
+
+    if av.logging.get_level() is None:
+        av.logging.set_level(av.logging.PANIC)
+    return av.logging.get_last_error()[0]
+
+
+def last_complaint() -> str:
+    """The last of those errors in FFmpeg's words, which may quote the file: one short line of plain characters."""
+    import av
+
+    _, error = av.logging.get_last_error()
+    text = " ".join("".join(c if " " <= c <= "~" else " " for c in error[2]).split()) if error else ""
+    return text[:120]
 
 
 def _refuse(url: str, _flags: int, _options: dict[str, str]) -> NoReturn:

@@ -7,10 +7,13 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Literal
 
-from video_assets.video.container import Source, label_of, open_video, reason_of
-from video_assets.video.errors import ConcealedErrors, DecodeError, MediaError
-from video_assets.video.index import VideoIndex, index_video
+import numpy as np
+
+from video_assets.video.container import Source, complaints, demux, label_of, last_complaint, open_video, reason_of
+from video_assets.video.errors import ConcealedErrors, DecodeError, MediaError, OutOfMemory
+from video_assets.video.index import NO_TIME, VideoIndex, index_video
 from video_assets.video.plan import DecodePlan, Step, plan_decode
+from video_assets.video.random_access import shows_each_packet
 from video_assets.video.sampling import Sampler, SamplingPolicy, Scenes
 from video_assets.video.scenes import require_scene_detection, scene_starts
 from video_assets.video.truncation import with_truncation
@@ -124,6 +127,7 @@ class SampledFrames:
                 if len(given) < len(plan.targets) and pts == plan.targets[len(given)]:
                     given.append(pts)
                     yield pts, frame
+                del frame  # Not kept while the next one comes out: in 4K of 10 bits it is 25 MB.
         if len(given) != len(plan.targets):
             raise _PlanError(f"{len(plan.targets) - len(given)} planned frames did not come out")
 
@@ -131,21 +135,25 @@ class SampledFrames:
         """Samples out of every presented frame; the first of them may have been handed out already."""
         already, matched = tuple(given), 0
         with open_video(self._source, self.label) as (container, stream):
-            clock = _Clock(self.index.time_base, stream)
+            clock = _Clock(self.index.time_base, stream, self.index)
             damage = _Damage()
-            for pts, frame in self._choose(self._timed(_all_frames(container, stream, damage), clock, damage)):
+            frames = _all_frames(container, stream, damage, self.label)
+            for pts, frame in self._choose(self._timed(frames, clock, damage)):
                 if matched < len(already):
                     self._check_same(pts, already[matched])
                     matched += 1
                     continue
                 given.append(pts)
                 yield pts, frame
+                del frame
         if matched < len(already):
             self._check_same(None, already[matched])
         self._progress = replace(self._progress, derived_times=clock.derived)
         if not self._progress.decoded:
             raise DecodeError(self.label, f"no frame can be decoded{damage.because}")
-        return damage.as_error(self.label)
+        damage.disordered = clock.disordered
+        counted = self._plan is not None and shows_each_packet(self.index.codec)
+        return damage.as_error(self.label, self.index.frame_count if counted else 0)
 
     def _timed(self, frames: Iterator[VideoFrame], clock: _Clock, damage: _Damage) -> Iterator[tuple[int, VideoFrame]]:
         for frame in frames:
@@ -189,9 +197,7 @@ def _planned_frames(container: InputContainer, stream: VideoStream, plan: Decode
 
     context, steps = stream.codec_context, plan.steps
     context.options = {**context.options, "err_detect": "explode"}
-    if av.logging.get_level() is None:
-        av.logging.set_level(av.logging.PANIC)  # From here on FFmpeg's error messages are counted, not shown.
-    complaints = av.logging.get_last_error()[0]
+    before = complaints()
     try:
         for number, packet in enumerate(_video_packets(container, stream)):
             step = Step(steps[number]) if number < len(steps) else Step.SKIP
@@ -202,14 +208,15 @@ def _planned_frames(container: InputContainer, stream: VideoStream, plan: Decode
             if step is Step.LAST:
                 frames += context.decode(None)
                 context.flush_buffers()
-            if av.logging.get_last_error()[0] != complaints or any(frame.is_corrupt for frame in frames):
+            if complaints() != before or any(frame.is_corrupt for frame in frames):
                 raise _PlanError("the decoder reports errors")
-            yield from frames
+            while frames:
+                yield frames.pop(0)
     except av.FFmpegError as error:
         raise _PlanError(f"a packet could not be decoded: {reason_of(error)}") from error
 
 
-def _all_frames(container: InputContainer, stream: VideoStream, damage: _Damage) -> Iterator[VideoFrame]:
+def _all_frames(container: InputContainer, stream: VideoStream, damage: _Damage, label: str) -> Iterator[VideoFrame]:
     """Every frame the decoder gives; what it cannot decode is noted in `damage` and left out."""
     import av
 
@@ -217,39 +224,54 @@ def _all_frames(container: InputContainer, stream: VideoStream, damage: _Damage)
     packets = _video_packets(container, stream)
     while True:
         packet: Packet[VideoStream] | None = None
+        before = complaints()
         try:
             packet = next(packets, None)
         except av.FFmpegError as error:
             damage.reading = reason_of(error)
+        damage.note_container(complaints() - before)
         damage.incomplete += packet is not None and packet.is_corrupt
+        frames: list[VideoFrame] = []
         try:
-            yield from context.decode(packet)
+            frames = context.decode(packet)
+        except MemoryError as error:
+            raise OutOfMemory(label) from error
         except av.FFmpegError as error:
             damage.note_lost(reason_of(error))
+        while frames:
+            yield frames.pop(0)
         if packet is None:
             return
 
 
 def _video_packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
     """Without empty packets: a decoder takes one for the end of the stream, and AVI has them in between."""
-    return (packet for packet in container.demux(stream) if packet.size)
+    return (packet for packet in demux(container, stream) if packet.size)
 
 
 class _Clock:
     """Presentation times of decoded frames, also where the container gives none.
 
     As FFmpeg's own best effort: the frame's time, unless such times have gone wrong more often than decode
-    times have; then the decode time. Where there is neither, one frame after the one before.
+    times have, and the index has doubts too; then the decode time. Where there is neither, one frame after the
+    one before; the first frames so that they lead up to the first time there is.
     """
 
-    def __init__(self, time_base: Fraction, stream: VideoStream) -> None:
+    def __init__(self, time_base: Fraction, stream: VideoStream, index: VideoIndex | None = None) -> None:
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         self._step = max(round(1 / (rate * time_base)), 1)
+        self._first = 0 if index is None else _before_the_first(index, self._step)
         self._last_pts: int | None = None
         self._last_dts: int | None = None
         self._last: int | None = None
         self._faults_pts = self._faults_dts = 0
+        self._trusted = index is not None and not index.doubt
         self.derived = 0
+
+    @property
+    def disordered(self) -> int:
+        """Frames that came out with a time not after the one before, where the packets' times are in order."""
+        return self._faults_pts if self._trusted else 0
 
     def time_of(self, frame: VideoFrame) -> int:
         pts, dts = frame.pts, frame.dts
@@ -263,14 +285,20 @@ class _Clock:
             self._last_pts = pts
         elif dts is not None:
             self._last_pts = dts
-        usable = pts is not None and (self._faults_pts <= self._faults_dts or dts is None)
+        usable = pts is not None and (self._trusted or self._faults_pts <= self._faults_dts or dts is None)
         time = pts if usable else dts
         if not usable:
             self.derived += 1
         if time is None:
-            time = 0 if self._last is None else self._last + (frame.duration or self._step)
+            time = self._first if self._last is None else self._last + (frame.duration or self._step)
         self._last = time
         return time
+
+
+def _before_the_first(index: VideoIndex, step: int) -> int:
+    """When the stream began, if its first packets lack their times; 0 if all do."""
+    known = np.flatnonzero(index.pts != NO_TIME)
+    return int(index.pts[known].min()) - int(known[0]) * step if len(known) else 0
 
 
 class _Damage:
@@ -278,27 +306,38 @@ class _Damage:
 
     def __init__(self) -> None:
         self.reading = ""
-        self.incomplete = 0
-        self._lost = self._concealed = 0
+        self.incomplete = self.disordered = 0
+        self._container = ""
+        self._frames = self._lost = self._concealed = 0
         self._first = ""
         self._seen_s: float | None = None
 
     def note(self, frame: VideoFrame, at_s: float) -> None:
         self._seen_s = at_s
+        self._frames += 1
         if frame.is_corrupt:
             self._concealed += 1
             self._first = self._first or f"at {at_s:.3f} s"
 
+    def note_container(self, complaints: int) -> None:
+        """Containers are read on behind damage, without what lay there."""
+        if complaints and not self._container:
+            self._container = f"{self._place}: {last_complaint()}"
+
     def note_lost(self, reason: str) -> None:
         self._lost += 1
-        place = "at the start" if self._seen_s is None else f"after {self._seen_s:.3f} s"
-        self._first = self._first or f"{place}: {reason}"
+        self._first = self._first or f"{self._place}: {reason}"
+
+    @property
+    def _place(self) -> str:
+        return "at the start" if self._seen_s is None else f"after {self._seen_s:.3f} s"
 
     @property
     def because(self) -> str:
         return f" ({self.reading or self._first})" if self.reading or self._first else ""
 
-    def as_error(self, label: str) -> DecodeError | None:
+    def as_error(self, label: str, expected: int) -> DecodeError | None:
+        """`expected`: at least so many frames must have come out."""
         said = []
         if self._lost:
             said.append(f"{self._lost} packets could not be decoded")
@@ -308,6 +347,12 @@ class _Damage:
             said[-1] += f", first {self._first}"
         if self.incomplete:
             said.append(f"{self.incomplete} packets are incomplete")
+        if self.disordered:
+            said.append(f"{self.disordered} frames came out of their order")
+        if not said and self._frames < expected:
+            said.append(f"{expected - self._frames} of {expected} frames did not come out of the decoder")
+        if self._container:
+            said.append(f"the container's reader met errors, first {self._container}")
         if self.reading:
             said.append(f"reading stopped early: {self.reading}")
         kind = DecodeError if self._lost or self.reading else ConcealedErrors

@@ -15,7 +15,7 @@ class MediaError(VideoAssetsError):
         retryable: whether the same bytes may succeed later. Damaged bytes never do.
     """
 
-    stage: ClassVar[Literal["probe", "decode", "crop", "encode"]] = "probe"
+    stage: ClassVar[Literal["probe", "decode", "crop", "encode", "memory"]] = "probe"
     retryable: ClassVar[bool] = False
 
 
@@ -53,6 +53,21 @@ class CropError(MediaError):
     """The box to be cut out does not lie within the picture."""
 
     stage = "crop"
+
+
+class OutOfMemory(MediaError):
+    """A frame needs more memory than there is, or than this process may have."""
+
+    stage = "memory"
+    retryable = True
+
+    def __init__(
+        self,
+        item: str,
+        cause: str = "a frame does not fit into memory",
+        remedy: str = "Raise VIDEO_ASSETS_ITEM_MEMORY_MIB, or lower VIDEO_ASSETS_WORKERS where the machine is full.",
+    ) -> None:
+        super().__init__(item, cause, remedy)
 
 
 class EncodeError(MediaError):

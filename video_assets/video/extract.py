@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import count
 
 from video_assets.video.black_bars import find_picture
 from video_assets.video.container import Source
@@ -95,7 +96,8 @@ class FrameExtraction:
         index, label = self.index, self._frames.label
         box = find_picture(self._source, index, label=label) if self._crop == "auto" else self._crop
         kept: int | None = None
-        for number, (pts, frame) in enumerate(self._frames):
+        numbers = count()  # enumerate() would keep the frame
+        for pts, frame in self._frames:
             damaged = frame.is_corrupt
             picture = frame if box is None else cut(frame, box, index.orientation, label=label)
             quality = measure_quality(picture, index.orientation, label=label)
@@ -104,7 +106,7 @@ class FrameExtraction:
             if rejection is None and not damaged:
                 kept = quality.phash
             yield ExtractedFrame(
-                frame_idx=number,
+                frame_idx=next(numbers),
                 pts=pts,
                 time_base=index.time_base,
                 pts_s=float((pts - self._frames.start_pts) * index.time_base),
@@ -115,3 +117,4 @@ class FrameExtraction:
                 rejection=rejection,
                 image=None if rejection else encode_image(picture, self._options, index.orientation, label=label),
             )
+            del frame, picture

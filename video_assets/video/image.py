@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from video_assets.video.colours import BT601, FULL, matrix_of, range_of
 from video_assets.video.container import MAX_PIXELS, reason_of
-from video_assets.video.errors import EncodeError, UnreadableImage
+from video_assets.video.errors import EncodeError, OutOfMemory, UnreadableImage
 from video_assets.video.jpeg_planes import JpegPlanes, jpeg_planes
 from video_assets.video.orientation import Orientation
 
@@ -130,6 +130,8 @@ def to_rgb(frame: VideoFrame, longest_side: int | None = None, *, label: str = "
             threads=1,
         )
         pixels: Any = converted.to_ndarray()
+    except MemoryError as error:
+        raise OutOfMemory(label) from error
     except (av.FFmpegError, ValueError) as error:
         name = frame.format.name
         raise EncodeError(label, f"{name} frames cannot be converted to RGB: {reason_of(error)}") from error

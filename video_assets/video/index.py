@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+from array import array
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from video_assets.video.container import Source, label_of, open_video, reason_of
+from video_assets.video.container import (
+    Source,
+    complaints,
+    demux,
+    label_of,
+    open_video,
+    reason_of,
+    video_streams,
+)
 from video_assets.video.errors import NotAVideo
 from video_assets.video.orientation import Orientation, orientation_of
 from video_assets.video.random_access import RandomAccess
@@ -25,6 +35,10 @@ if TYPE_CHECKING:
 NO_TIME = int(np.iinfo(np.int64).min)
 """A packet's missing timestamp."""
 
+_BYTES_PER_PACKET, _PACKETS = 8, 100_000
+"""Tables of a few bytes can claim millions of packets, all of them the same bytes of the file. From 100,000 packets
+on, a file has 8 bytes for each; less cannot hold a packet and its container's own bytes, audio not counted."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VideoIndex:
@@ -34,6 +48,7 @@ class VideoIndex:
 
     Attributes:
         container: FFmpeg's name of the container format; `codec`, `pixel_format` likewise.
+        video_streams: how many there are, cover art left out; this is the first of them.
         width, height: pixels of a frame as displayed, that is after `orientation`.
         sample_aspect_ratio: shape of a pixel as displayed; images are not stretched by it.
         colorspace, color_range: as declared (AVColorSpace, AVColorRange); 2 and 0 mean undeclared.
@@ -52,6 +67,7 @@ class VideoIndex:
     """
 
     container: str
+    video_streams: int
     codec: str
     pixel_format: str
     width: int
@@ -130,22 +146,56 @@ def index_video(source: Source, *, label: str = "") -> VideoIndex:
     with open_video(source, label) as (container, stream):
         packets = _Packets(container, stream)
         packets.read()
-        if not packets.rows:
+        if packets.too_many:
+            raise NotAVideo(label, f"claims more than {packets.most:,} packets in {container.size:,} bytes")
+        if not packets.count:
             raise NotAVideo(label, f"has a video stream but no video data{packets.because}")
         return _index(container, stream, packets)
 
 
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """What is kept of each packet, 43 bytes in all: long clips have a million of them. `keyframe` is a byte each."""
+
+    pts: array[int] = field(default_factory=partial(array, "q"))
+    dts: array[int] = field(default_factory=partial(array, "q"))
+    duration: array[int] = field(default_factory=partial(array, "q"))
+    size_bytes: array[int] = field(default_factory=partial(array, "q"))
+    position: array[int] = field(default_factory=partial(array, "q"))
+    keyframe: bytearray = field(default_factory=bytearray)
+    entry: bytearray = field(default_factory=bytearray)
+    discard: bytearray = field(default_factory=bytearray)
+
+    def numbers(self, name: str) -> NDArray[np.int64]:
+        """A column of 64-bit numbers; the memory stays the column's."""
+        return np.frombuffer(getattr(self, name), np.int64)
+
+    def marks(self, name: str) -> NDArray[np.bool_]:
+        """A column of bytes as truth values."""
+        return np.frombuffer(getattr(self, name), np.bool_)
+
+
 class _Packets:
-    """One pass over a container: a row per video packet, the first frame, the end of other streams."""
+    """One pass over a container: what each video packet says, the first frame, the end of other streams."""
 
     def __init__(self, container: InputContainer, stream: VideoStream) -> None:
         self._container, self._stream = container, stream
         self._access = RandomAccess(stream.codec_context)
-        self.rows: list[tuple[int, int, int, bool, bool, bool, int, int]] = []
+        self.columns = _Columns()
+        self.most = max(_PACKETS, container.size // _BYTES_PER_PACKET)
         self.first_frame: VideoFrame | None = None
         self.other_end_s = 0.0
         self.stopped = ""
-        self._corrupt = 0
+        self.empty = 0
+        self._corrupt = self._complaints = 0
+
+    @property
+    def count(self) -> int:
+        return len(self.columns.pts)
+
+    @property
+    def too_many(self) -> bool:
+        return self.count > self.most
 
     @property
     def because(self) -> str:
@@ -158,37 +208,38 @@ class _Packets:
     def read(self) -> None:
         import av
 
-        streams = [self._stream, *self._container.streams.audio]
         packet: Any
+        self._complaints -= complaints()
         try:
-            for packet in self._container.demux(*streams):
+            for packet in demux(self._container, self._stream, *self._container.streams.audio):
                 if packet.stream is not self._stream:
                     self._note_other(packet)
                 elif packet.size:
                     self._add(packet)
-                elif packet.dts is None:
+                elif packet.dts is not None:
+                    self.empty += 1
+                else:
                     self._find_first_frame(packet)
+                if self.too_many:
+                    break
         except av.FFmpegError as error:
-            self.stopped = f"reading stops after {len(self.rows)} packets: {reason_of(error)}"
+            self.stopped = f"reading stops after {self.count} packets: {reason_of(error)}"
+        self._complaints += complaints()
 
     def _note_other(self, packet: Packet[AudioStream]) -> None:
         if packet.pts is not None:
             self.other_end_s = max(self.other_end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
 
     def _add(self, packet: Packet[VideoStream]) -> None:
-        entry = self._access.starts_at(packet)
-        self.rows.append(
-            (
-                NO_TIME if packet.pts is None else packet.pts,
-                packet.duration or 0,
-                packet.size,
-                packet.is_keyframe,
-                entry,
-                packet.is_discard,
-                -1 if packet.pos is None else packet.pos,
-                NO_TIME if packet.dts is None else packet.dts,
-            )
-        )
+        columns = self.columns
+        columns.pts.append(NO_TIME if packet.pts is None else packet.pts)
+        columns.dts.append(NO_TIME if packet.dts is None else packet.dts)
+        columns.duration.append(packet.duration or 0)
+        columns.size_bytes.append(packet.size)
+        columns.position.append(-1 if packet.pos is None else packet.pos)
+        columns.keyframe.append(packet.is_keyframe)
+        columns.entry.append(self._access.starts_at(packet))
+        columns.discard.append(packet.is_discard)
         self._corrupt += packet.is_corrupt
         if self.first_frame is None:
             self._find_first_frame(packet)
@@ -198,14 +249,18 @@ class _Packets:
 
         # Rotation, pixel format and colours are known for certain only from a frame.
         if self.first_frame is None:
+            self._complaints += complaints()
             with contextlib.suppress(av.FFmpegError):
                 self.first_frame = next(iter(packet.decode()), None)
+            self._complaints -= complaints()  # The decoder's, which a decode meets again, are not the container's.
 
     def doubt(self, pts: NDArray[np.int64], dts: NDArray[np.int64]) -> str:
         """The first reason not to trust the times, in words."""
         known = dts[dts != NO_TIME]
         if self.stopped:
             return self.stopped
+        if self._complaints:
+            return "the container's reader reports errors"
         if self._corrupt:
             return "the container marks packets as damaged"
         if (pts == NO_TIME).any():
@@ -222,9 +277,9 @@ class _Packets:
 
 
 def _index(container: InputContainer, stream: VideoStream, packets: _Packets) -> VideoIndex:
-    columns = list(zip(*packets.rows, strict=True))
-    pts, duration, size, position, dts = (np.array(columns[i], dtype=np.int64) for i in (0, 1, 2, 6, 7))
-    keyframe, entry, discard = (np.array(columns[i], dtype=np.bool_) for i in (3, 4, 5))
+    columns = packets.columns
+    pts, dts, duration = (columns.numbers(name) for name in ("pts", "dts", "duration"))
+    discard = columns.marks("discard")
     time_base = stream.time_base or Fraction(1, 1_000_000)
     shown = ~discard
     times = dts if (pts[shown] == NO_TIME).any() else pts
@@ -238,6 +293,7 @@ def _index(container: InputContainer, stream: VideoStream, packets: _Packets) ->
     aspect = context.sample_aspect_ratio or Fraction(1)
     return VideoIndex(
         container=container.format.name,
+        video_streams=len(video_streams(container)),
         codec=stream.codec.canonical_name,
         pixel_format=frame.format.name if frame is not None else (context.pix_fmt or ""),
         width=size_shown[0],
@@ -250,15 +306,15 @@ def _index(container: InputContainer, stream: VideoStream, packets: _Packets) ->
         average_rate=span.rate(time_base, stream.average_rate),
         length=span.length,
         declared_duration_s=_declared_duration_s(container, stream, span, time_base, packets.other_end_s),
-        declared_frames=_declared_frames(container, stream, dts),
+        declared_frames=_declared_frames(container, stream, packets, dts),
         interlaced=frame is not None and frame.interlaced_frame,
         pts=pts,
         duration=duration,
-        keyframe=keyframe,
-        entry=entry,
+        keyframe=columns.marks("keyframe"),
+        entry=columns.marks("entry"),
         discard=discard,
-        size_bytes=size,
-        position=position,
+        size_bytes=columns.numbers("size_bytes"),
+        position=columns.numbers("position"),
         skips_unreferenced=packets.skips_unreferenced,
         doubt=packets.doubt(pts, dts),
     )
@@ -304,6 +360,8 @@ def _declared_duration_s(
     """The stream's own declared duration, else the container's where this stream must fill it."""
     if container.format.name == "avi" and stream.frames:
         # FFmpeg shrinks an AVI's duration to the file it finds; the header's count is in frames of the time base.
+        if stream.frames >= _AVI_UNFINISHED:
+            return None
         return float(stream.frames * time_base)
     if stream.duration:
         return float(stream.duration * time_base)
@@ -319,19 +377,24 @@ def _declared_duration_s(
     return max(end_s - start_s, 0.0)
 
 
-def _declared_frames(container: InputContainer, stream: VideoStream, dts: NDArray[np.int64]) -> int | None:
-    """By the tables of MP4 (edit lists applied), or by the header of AVI.
+def _declared_frames(
+    container: InputContainer, stream: VideoStream, packets: _Packets, dts: NDArray[np.int64]
+) -> int | None:
+    """By the tables of MP4 (edit lists applied), or by the header of AVI; packets without data left out.
 
     Matroska's statistics tags are left alone: a program that cuts a file copies them as they were.
     """
-    if container.format.name.startswith("mov"):
-        return len(stream.index_entries) or None
-    if container.format.name == "avi" and stream.frames and (dts != NO_TIME).all():
+    if container.format.name.startswith("mov,"):
+        return max(len(stream.index_entries) - packets.empty, 0) or None
+    if container.format.name == "avi" and 0 < stream.frames < _AVI_UNFINISHED and (dts != NO_TIME).all():
         # The header counts empty packets too, where no frame was taken. They are not read, but take up time.
         empty = int(dts.max()) - int(dts.min()) + 1 - len(dts)
         return max(stream.frames - empty, 0)
     return None
 
+
+# What FFmpeg writes before it knows, and leaves where it cannot go back.
+_AVI_UNFINISHED = 1 << 30
 
 # In the others FFmpeg estimates the duration from the data itself, so it declares nothing.
 _DECLARING = ("matroska,webm", "flv")

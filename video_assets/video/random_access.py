@@ -46,6 +46,11 @@ _RULES = {
 _HEVC_SPS = 33
 
 
+def shows_each_packet(codec: str) -> bool:
+    """Whether each packet gives a frame to show, where the index has no doubt. In VP8/9 some only serve others."""
+    return codec in _RULES and not codec.startswith("vp")
+
+
 class RandomAccess:
     """Judges the packets of one stream, in decode order."""
 

@@ -62,11 +62,38 @@ def probe(path: Path) -> dict[str, Any]:
     return {**found["streams"][0], "format": found["format"]}
 
 
+def key_times(path: Path) -> set[Fraction]:
+    """Times in seconds of the key frames: by the packets, or by the decoded frames where packets lack times."""
+    packets = _listed(path, "packet=pts,flags")
+    if any(packet["pts"] == "N/A" for packet in packets):
+        decoded = zip(_listed(path, "frame=key_frame"), presented_frames(path), strict=True)
+        return {time for frame, (time, _) in decoded if frame["key_frame"] == "1"}
+    shown = [int(packet["pts"]) for packet in packets if packet["flags"][:2] == "K_"]
+    return {pts * Fraction(probe(path)["time_base"]) for pts in shown}
+
+
+def _listed(path: Path, entries: str) -> list[dict[str, str]]:
+    """What ffprobe lists of each packet or frame of the first video stream."""
+    command = ["ffprobe", "-v", "error", "-select_streams", "v:0", "-show_entries", entries, "-of", "compact=p=0"]
+    lines = subprocess.run([*command, str(path)], check=True, capture_output=True, text=True).stdout.splitlines()
+    return [dict(pair.split("=", 1) for pair in line.split("|") if "=" in pair) for line in lines if line]
+
+
 def displayed_rgb(path: Path, size: tuple[int, int], colours: str = "") -> NDArray[np.uint8]:
     """The first frame as FFmpeg shows it (turned), RGB; `colours` are options of its scale filter."""
     filters = f"scale=flags=accurate_rnd+full_chroma_int+bicubic{':' if colours else ''}{colours}"
     data = run_ffmpeg("-i", path, "-frames:v", "1", "-vf", filters, "-pix_fmt", "rgb24", "-f", "rawvideo", "-")
     return np.frombuffer(data, np.uint8).reshape(size[1], size[0], 3)
+
+
+def jpeg_planes(path: Path, size: tuple[int, int], colours: str) -> NDArray[np.uint8]:
+    """The first frame converted by FFmpeg to what a JPEG holds, full-range BT.601: rows × columns × (Y, Cb, Cr).
+
+    `colours` says how FFmpeg's scale filter takes its input.
+    """
+    filters = f"scale=flags=accurate_rnd+full_chroma_int:{colours}:out_color_matrix=bt601:out_range=pc,format=yuvj444p"
+    data = run_ffmpeg("-i", path, "-frames:v", "1", "-vf", filters, "-f", "rawvideo", "-")
+    return np.moveaxis(np.frombuffer(data, np.uint8).reshape(3, size[1], size[0]), 0, -1)
 
 
 def pixel_md5(frame: av.VideoFrame) -> str:

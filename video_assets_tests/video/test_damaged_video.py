@@ -6,6 +6,8 @@ import contextlib
 import io
 import pickle
 import random
+import struct
+import tracemalloc
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import av
 import pytest
 
 from video_assets.video import container
+from video_assets.video import index as index_module
 from video_assets.video.decode import SampledFrames
 from video_assets.video.errors import (
     DecodeError,
@@ -29,6 +32,7 @@ from video_assets.video.sampling import EverySeconds, SamplingPolicy, UniformCou
 from video_assets_tests.video.ffmpeg_oracle import needs_ffmpeg, pixel_md5, presented_frames
 from video_assets_tests.video.made_videos import made_video
 from video_assets_tests.video.make_video import make_video
+from video_assets_tests.video.mp4_boxes import claiming_samples
 
 EACH = EverySeconds(Fraction(1, 1_000_000))
 FEW = EverySeconds(Fraction(1, 2))
@@ -250,6 +254,94 @@ def test_a_store_that_fails_is_never_taken_for_the_end_of_the_file(name: str, tm
     for fail_on in range(1, healthy.reads + 1):
         with pytest.raises(_Away):
             decoded(_Failing(data, fail_on), FEW)
+
+
+def test_bug_a_stream_that_came_up_on_the_way_was_an_index_error(tmp_path: Path) -> None:
+    """PyAV then ends a stream that it does not know. Here one packet of video is damaged into one of another stream."""
+    data = bytearray(make_video(tmp_path / "v.ts", codec="mpeg2video").read_bytes())
+    starts = [at for at in range(0, len(data), 188) if data[at + 1 : at + 3] == b"\x41\x00"]
+    data[starts[-5] + 1] = 0x49
+    report = decoded(io.BytesIO(bytes(data))).report
+    assert report.sampled == 59
+    assert "1 packets are incomplete" in str(report.problem)
+
+
+def test_bug_a_hole_in_a_matroska_file_went_unsaid(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "v.mkv", bframes=2)
+    index, data = index_video(path), path.read_bytes()
+    hole = slice(int(index.position[20]) + 30, int(index.position[40]) + 30)
+    frames = decoded(io.BytesIO(data[: hole.start] + data[hole.stop :]))
+    assert frames.report.sampled < 45
+    assert "the container's reader met errors, first after 0." in str(frames.report.problem)
+
+
+def test_bug_the_last_frames_of_a_matroska_file_were_cut_unsaid(tmp_path: Path) -> None:
+    """Less than what is taken for rounding, but FFmpeg says that the file ends too early."""
+    data = make_video(tmp_path / "v.mkv", bframes=2).read_bytes()
+    report = decoded(io.BytesIO(data[: len(data) * 9 // 10])).report
+    assert report.sampled > 46
+    assert "File ended prematurely" in str(report.problem)
+
+
+def test_bug_packets_that_an_mp4_lacks_went_unsaid(tmp_path: Path) -> None:
+    """Less than what is taken for rounding; cut between two packets, so that none is incomplete."""
+    path = make_video(tmp_path / "v.mp4", container_options={"movflags": "+faststart"})
+    index, data = index_video(path), path.read_bytes()
+    report = decoded(io.BytesIO(data[: int(index.position[50])])).report
+    assert report.sampled == 50
+    assert "10 packets are not in the file" in str(report.problem)
+
+
+def test_bug_a_few_frames_that_an_avi_lacks_went_unsaid(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "v.avi", codec="mjpeg", pix_fmt="yuvj420p")
+    data = bytearray(path.read_bytes())
+    for position in index_video(path).position[20:25].tolist():
+        data[data.index(b"00dc", position - 8, position + 8)] = ord("x")
+    report = decoded(io.BytesIO(bytes(data))).report
+    assert report.sampled == 55
+    assert "0.167 s early: 1.833 of 2.000 s declared" in str(report.problem)
+
+
+def test_bug_an_avi_that_was_written_to_a_pipe_was_called_cut(tmp_path: Path) -> None:
+    """Such a one counts 2³⁰ frames for ever, since its writer could not go back."""
+    data = bytearray(make_video(tmp_path / "v.avi", codec="mjpeg", pix_fmt="yuvj420p").read_bytes())
+    length = data.index(b"strh") + 8 + 32
+    assert struct.unpack_from("<I", data, length) == (60,)
+    struct.pack_into("<I", data, length, 1 << 30)
+    assert decoded(io.BytesIO(bytes(data))).report.problem is None
+
+
+def test_bug_frames_that_the_decoder_drops_without_a_word_went_unsaid(tmp_path: Path) -> None:
+    """A HEVC slice damaged into a unit of an unknown kind is passed over, and so are those that need it."""
+    path = make_video(tmp_path / "v.mp4", codec="libx265")
+    index, data = index_video(path), bytearray(path.read_bytes())
+    for number in (20, 21):
+        data[int(index.position[number]) + 4] = 48 << 1
+    report = decoded(io.BytesIO(bytes(data))).report
+    assert report.sampled == 56
+    assert "4 of 60 frames did not come out of the decoder" in str(report.problem)
+
+
+def test_more_packets_than_a_file_can_hold_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two million samples in 20 kB took 863 MB and a minute, and then there was no picture."""
+    monkeypatch.setattr(index_module, "_PACKETS", 1_000)
+    data = claiming_samples(make_video(tmp_path / "v.mp4").read_bytes(), 2_000_000)
+    with pytest.raises(NotAVideo, match=r"cam/1: claims more than [\d,]+ packets in [\d,]+ bytes"):
+        index_video(io.BytesIO(data), label="cam/1")
+
+
+def test_an_index_takes_less_than_100_bytes_a_packet(tmp_path: Path) -> None:
+    """Long clips have a million. The samples of this one are all the same picture."""
+    path = make_video(tmp_path / "v.mov", codec="mjpeg", pix_fmt="yuvj420p", frames=2, size=(16, 16))
+    first = index_video(path)
+    size, position = int(first.size_bytes[0]), int(first.position[0])
+    many = claiming_samples(path.read_bytes(), 20_000, size, position, per_chunk=1)
+    tracemalloc.start()
+    index = index_video(io.BytesIO(many))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert index.frame_count == 20_000
+    assert peak < 100 * 20_000
 
 
 @needs_ffmpeg

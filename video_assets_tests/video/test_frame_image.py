@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from video_assets.video.errors import EncodeError, UnreadableImage
+from video_assets.video.extract import FrameExtraction
 from video_assets.video.image import ImageOptions, decode_image, encode_image, to_rgb
 from video_assets.video.index import index_video
 from video_assets.video.orientation import Orientation
-from video_assets_tests.video.ffmpeg_oracle import displayed_rgb, needs_ffmpeg
+from video_assets.video.sampling import Keyframes
+from video_assets_tests.video.ffmpeg_oracle import displayed_rgb, jpeg_planes, needs_ffmpeg
 from video_assets_tests.video.make_video import RGB, make_video
 
-BT709, UNSPECIFIED, BT601, BT2020, YCGCO = 1, 2, 6, 9, 8
+BT709, UNSPECIFIED, FCC, BT601, SMPTE240M, YCGCO, BT2020 = 1, 2, 4, 6, 7, 8, 9
 LIMITED, FULL = 1, 2
 WEIGHTS = {BT709: (0.2126, 0.0722), BT601: (0.299, 0.114), BT2020: (0.2627, 0.0593)}
 CLOSE = 1.0
@@ -181,6 +183,36 @@ def test_colours_agree_with_ffmpeg(colours: tuple[int, int], tmp_path: Path) -> 
     with av.open(str(path)) as container:
         frame = next(container.decode(video=0))
     assert mean_error(to_rgb(frame), displayed_rgb(path, (96, 64), options)) < CLOSE
+
+
+def ycbcr_of(jpeg: bytes) -> NDArray[np.uint8]:
+    """What a JPEG holds, before anything makes RGB of it."""
+    image = Image.open(io.BytesIO(jpeg))
+    image.draft("YCbCr", image.size)
+    return np.asarray(image)
+
+
+FFMPEG_MATRIX = {BT709: "bt709", FCC: "fcc", BT601: "bt601", SMPTE240M: "smpte240m", BT2020: "bt2020"}
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(
+    ("matrix", "color_range", "pix_fmt"),
+    [(matrix, kind, "yuv420p") for matrix in FFMPEG_MATRIX for kind in (LIMITED, FULL)]
+    + [(BT709, LIMITED, "yuv422p"), (BT709, FULL, "yuv444p"), (BT2020, LIMITED, "yuv420p10le")],
+)
+def test_a_jpeg_holds_what_ffmpeg_makes_of_the_frame(
+    matrix: int, color_range: int, pix_fmt: str, tmp_path: Path
+) -> None:
+    """On average within 1.5 levels of FFmpeg's own full-range BT.601, in luma and in both chroma planes."""
+    colours = _colours((matrix, color_range))
+    path = make_video(tmp_path / "v.mp4", frames=1, picture=gradient, pix_fmt=pix_fmt, setup=colours)
+    frame = next(iter(FrameExtraction(path, Keyframes())))
+    said = f"in_color_matrix={FFMPEG_MATRIX[matrix]}:in_range={'tv' if color_range == LIMITED else 'pc'}"
+    expected = jpeg_planes(path, (96, 64), said)
+    assert frame.image is not None
+    for plane in range(3):
+        assert mean_error(ycbcr_of(frame.image.data)[..., plane], expected[..., plane]) <= 1.5
 
 
 @pytest.mark.parametrize(

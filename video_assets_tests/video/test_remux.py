@@ -31,6 +31,8 @@ WHOLE = {
     "h264_one_frame.mp4",
     "hevc_open_gop.mp4",
     "hevc_10bit.mkv",
+    "hevc_variable.mkv",
+    "hevc_odd_444.mp4",
     "hevc.ts",
 } | SEQUENTIAL - {"h264_interlaced.mp4"}
 """Those of the made videos that no entry after the first cuts cleanly."""

@@ -22,10 +22,12 @@ from video_assets.video.sampling import EverySeconds, Keyframes, SamplingPolicy,
 from video_assets_tests.video.ffmpeg_oracle import (
     by_the_rule,
     evenly,
+    key_times,
     needs_ffmpeg,
     pixel_md5,
     presented_frames,
     presented_length,
+    run_ffmpeg,
 )
 from video_assets_tests.video.made_videos import MADE, SEQUENTIAL, made_video
 from video_assets_tests.video.make_video import footage, make_video
@@ -66,6 +68,48 @@ def test_a_count_is_spread_evenly_over_a_full_decode(name: str, videos: Path) ->
 def test_key_frames_are_the_same_with_and_without_a_plan(name: str, videos: Path) -> None:
     path = made_video(name, videos)
     assert sampled(path, Keyframes()) == sampled(path, Keyframes(), planned=False) != []
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("name", MADE)
+def test_key_frames_are_those_of_a_full_decode(name: str, videos: Path) -> None:
+    path = made_video(name, videos)
+    keys = key_times(path)
+    assert sampled(path, Keyframes()) == [(time, md5) for time, md5 in presented_frames(path) if time in keys]
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(("rotate", "hflip", "vflip"), [(r, h, False) for r in (0, 90, 180, 270) for h in (0, 1)])
+def test_planes_are_stored_as_they_are_however_they_are_turned(
+    rotate: int, hflip: bool, vflip: bool, tmp_path: Path
+) -> None:
+    path = make_video(tmp_path / "v.mp4", frames=30, bframes=2, rotate=rotate, hflip=hflip, vflip=vflip)
+    assert sampled(path, EVERY_FRAME) == sampled(path, EVERY_FRAME, planned=False) == presented_frames(path)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(
+    ("codec", "format"), [("libx264", "h264"), ("libx265", "hevc"), ("mpeg2video", "mpeg2video"), ("mpeg4", "m4v")]
+)
+def test_a_raw_stream_without_times_has_those_of_its_rate(codec: str, format: str, tmp_path: Path) -> None:
+    """FFmpeg rounds each length to its clock of 1,200,000 and adds them up, so its times are compared to 0.1 ms."""
+    path = make_video(tmp_path / f"v.{format}", codec=codec, format=format, bframes=2)
+    got, whole = sampled(path, EVERY_FRAME), presented_frames(path)
+    assert [md5 for _, md5 in got] == [md5 for _, md5 in whole]
+    assert [time for time, _ in got] == pytest.approx([time for time, _ in whole], abs=1e-4)
+
+
+@needs_ffmpeg
+def test_bug_frames_before_the_first_time_were_lost_and_the_rest_came_early(tmp_path: Path) -> None:
+    """Matroska cannot hold negative times: the packets have none. Half a second of them went missing."""
+    whole = make_video(tmp_path / "whole.mp4")
+    path = tmp_path / "v.mkv"
+    run_ffmpeg("-itsoffset", "-0.5", "-i", whole, "-c", "copy", "-avoid_negative_ts", "disabled", path)
+    frames = SampledFrames(path, EVERY_FRAME)
+    got = [(pts * frames.index.time_base, pixel_md5(frame)) for pts, frame in frames]
+    assert [md5 for _, md5 in got] == [md5 for _, md5 in presented_frames(whole)]
+    assert [time for time, _ in got] == pytest.approx([time - 0.5 for time, _ in presented_frames(whole)], abs=0.01)
+    assert frames.report.derived_times == 15
 
 
 @needs_ffmpeg

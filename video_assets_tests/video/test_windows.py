@@ -40,6 +40,7 @@ def _blank() -> VideoIndex:
     return VideoIndex(
         container="mov",
         codec="h264",
+        video_streams=1,
         pixel_format="yuv420p",
         width=96,
         height=64,
