@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Literal
 
-from video_assets.video.container import Source, label_of, open_video, reason_of
+from video_assets.video.container import Source, label_of, media_file, open_video, reason_of
 from video_assets.video.errors import DecodeError, MediaError, TruncatedMedia
 from video_assets.video.index import VideoIndex, index_video
 from video_assets.video.plan import DecodePlan, Step, plan_decode
@@ -32,6 +32,7 @@ class DecodeReport:
         decoded: frames that came out of the decoder, over all attempts.
         sampled: frames handed out.
         derived_times: frames whose presentation time had to be derived; those times are a best guess.
+        bytes_read, bytes_total: fetched from the source, over all passes; and the size of the file.
         problem: what is wrong with the file although frames came out of it: a `DecodeError` where frames
             were lost or concealed, a `TruncatedMedia` where the end is missing. A planned decode sees
             damage only in the parts that samples need.
@@ -42,6 +43,8 @@ class DecodeReport:
     decoded: int = 0
     sampled: int = 0
     derived_times: int = 0
+    bytes_read: int = 0
+    bytes_total: int = 0
     problem: MediaError | None = None
 
 
@@ -55,7 +58,7 @@ class SampledFrames:
     Good frames of a damaged file are still handed out; `report.problem` then says what is missing.
 
     Args:
-        source: a path or a seekable binary file.
+        source: a path or a seekable binary file, read as little as the samples allow (see `MediaFile`).
         policy: which frames.
         label: the item named in errors; by default the path.
         index: the file's index, if it is already known.
@@ -76,8 +79,8 @@ class SampledFrames:
         planned: bool = True,
     ) -> None:
         self.label = label_of(source, label)
-        self.index = index or index_video(source, label=self.label)
-        self._source, self._policy = source, policy
+        self._file, self._policy = media_file(source, self.label), policy
+        self.index = index or index_video(self._file)
         self._plan = plan_decode(self.index, policy) if planned else None
         reason = "" if self._plan else (self.index.doubt or "no plan")
         self._progress = DecodeReport("planned" if self._plan else "sequential", reason)
@@ -109,11 +112,18 @@ class SampledFrames:
                 self._progress = replace(self._progress, mode="sequential", reason=str(failure))
         if self._progress.mode == "sequential":
             damage = yield from self._decode_all(given)
-        self._report = replace(self._progress, sampled=len(given), problem=self._with_truncation(damage))
+        self._report = replace(
+            self._progress,
+            sampled=len(given),
+            bytes_read=self._file.bytes_read,
+            bytes_total=self._file.bytes_total,
+            problem=self._with_truncation(damage),
+        )
 
     def _follow(self, plan: DecodePlan, given: list[int]) -> Iterator[tuple[int, VideoFrame]]:
         self._start = int(self.index.pts[self.index.presented[0]])
-        with open_video(self._source, self.label) as (container, stream):
+        with open_video(self._file, self.label, sparse=True) as (container, stream):
+            self._file.want(plan.ranges(self.index))
             for frame in _planned_frames(container, stream, plan):
                 self._count_frame()
                 pts = frame.pts
@@ -128,7 +138,7 @@ class SampledFrames:
         sampler = Sampler(self._policy, self.index.time_base)
         already, matched = tuple(given), 0
         key_times = self.index.key_times
-        with open_video(self._source, self.label) as (container, stream):
+        with open_video(self._file, self.label) as (container, stream):
             clock = _Clock(self.index.time_base, stream)
             damage = _Damage()
             for frame in _all_frames(container, stream, damage):
@@ -189,8 +199,8 @@ def _planned_frames(container: InputContainer, stream: VideoStream, plan: Decode
         av.logging.set_level(av.logging.PANIC)  # From here on FFmpeg's error messages are counted, not shown.
     complaints = av.logging.get_last_error()[0]
     try:
-        for number, packet in enumerate(_video_packets(container, stream)):
-            step = Step(steps[number]) if number < len(steps) else Step.SKIP
+        for number, packet in zip(range(plan.end), _video_packets(container, stream), strict=False):
+            step = Step(steps[number])
             if step is Step.SKIP:
                 continue
             context.skip_frame = "NONREF" if step is Step.REFERENCE else "DEFAULT"

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from video_assets.video.container import Source, label_of, open_video, reason_of
+from video_assets.video.container import Source, label_of, media_file, open_video, reason_of
 from video_assets.video.errors import NotAVideo
+from video_assets.video.media_file import MediaFile
 from video_assets.video.orientation import Orientation, orientation_of
 from video_assets.video.random_access import RandomAccess
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from av import AudioStream, Packet, VideoFrame
     from av.container import InputContainer
     from av.video.stream import VideoStream
+
+_HEAD_BYTES = 16 * 1024
+"""Where the first slice of a key frame begins, as a rule; before it are a few units, some of them of a camera's own."""
 
 NO_TIME = int(np.iinfo(np.int64).min)
 """A packet's missing timestamp."""
@@ -100,8 +104,8 @@ class VideoIndex:
         return float(int(self.pts[order[0]]) * self.time_base) if len(order) else None
 
 
-def index_video(source: Source, *, label: str = "") -> VideoIndex:
-    """Read a video's packets once.
+def index_video(source: Source | MediaFile, *, label: str = "") -> VideoIndex:
+    """Read a video's packets once. Of an MP4 or MOV file, only its tables and what the first frame and key frames need.
 
     Args:
         source: a path or a seekable binary file.
@@ -111,9 +115,19 @@ def index_video(source: Source, *, label: str = "") -> VideoIndex:
         UnreadableMedia, NotAVideo, NoVideoStream.
     """
     label = label_of(source, label)
-    with open_video(source, label) as (container, stream):
-        packets = _Packets(container, stream)
+    file = media_file(source, label)
+    index = _read_index(file, label, sparse=True) or _read_index(file, label, sparse=False)
+    assert index is not None
+    return index
+
+
+def _read_index(file: MediaFile, label: str, *, sparse: bool) -> VideoIndex | None:
+    """With `sparse`, None where a container's tables do not tell what its packets would."""
+    with open_video(file, label, sparse=sparse) as (container, stream):
+        packets = _Packets(container, stream, file)
         packets.read()
+        if file.sparse and not packets.key_frames_are_told:
+            return None
         if not packets.rows:
             raise NotAVideo(label, f"has a video stream but no video data{packets.because}")
         return _index(container, stream, packets)
@@ -122,14 +136,20 @@ def index_video(source: Source, *, label: str = "") -> VideoIndex:
 class _Packets:
     """One pass over a container: a row per video packet, the first frame, the end of other streams."""
 
-    def __init__(self, container: InputContainer, stream: VideoStream) -> None:
-        self._container, self._stream = container, stream
+    def __init__(self, container: InputContainer, stream: VideoStream, file: MediaFile) -> None:
+        self._container, self._stream, self._file = container, stream, file
         self._access = RandomAccess(stream.codec_context)
         self.rows: list[tuple[int, int, int, bool, bool, bool, int, int]] = []
         self.first_frame: VideoFrame | None = None
         self.other_end_s = 0.0
         self.stopped = ""
         self._corrupt = 0
+
+    @property
+    def key_frames_are_told(self) -> bool:
+        """Whether the container tells key frames from others: without a table of them, MP4 calls all frames that."""
+        marked = sum(row[3] for row in self.rows)
+        return 0 < marked < len(self.rows) or self._stream.codec.intra_only
 
     @property
     def because(self) -> str:
@@ -156,7 +176,7 @@ class _Packets:
             self.other_end_s = max(self.other_end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
 
     def _add(self, packet: Packet[VideoStream]) -> None:
-        entry = self._access.starts_at(packet)
+        entry = (self._access.may_start_at if self._file.sparse else self._access.starts_at)(packet)
         self.rows.append(
             (
                 NO_TIME if packet.pts is None else packet.pts,
@@ -180,6 +200,21 @@ class _Packets:
         if self.first_frame is None:
             with contextlib.suppress(av.FFmpegError):
                 self.first_frame = next(iter(packet.decode()), None)
+            if self.first_frame is not None:
+                self._file.want(())
+
+    def confirm(self, entry: NDArray[np.bool_], position: NDArray[np.int64], size: NDArray[np.int64]) -> None:
+        """Take out of `entry` what a look at the packets' first bytes does not confirm, where there was none yet."""
+        if not (self._file.sparse and self._access.goes_by_bytes):
+            return
+        unsure = np.flatnonzero(entry).tolist()
+        for most in (_HEAD_BYTES, int(size.max())):
+            heads = {n: (int(position[n]), int(min(size[n], most))) for n in unsure}
+            self._file.want((at, at + length) for at, length in heads.values())
+            found = {n: self._access.confirms(self._file.bytes_at(*head)) for n, head in heads.items()}
+            for n, confirmed in found.items():
+                entry[n] = confirmed is True
+            unsure = [n for n, confirmed in found.items() if confirmed is None]
 
     def doubt(self, pts: NDArray[np.int64], dts: NDArray[np.int64]) -> str:
         """The first reason not to trust the times, in words."""
@@ -205,6 +240,7 @@ def _index(container: InputContainer, stream: VideoStream, packets: _Packets) ->
     columns = list(zip(*packets.rows, strict=True))
     pts, duration, size, position, dts = (np.array(columns[i], dtype=np.int64) for i in (0, 1, 2, 6, 7))
     keyframe, entry, discard = (np.array(columns[i], dtype=np.bool_) for i in (3, 4, 5))
+    packets.confirm(entry, position, size)
     time_base = stream.time_base or Fraction(1, 1_000_000)
     shown = ~discard
     times = dts if (pts[shown] == NO_TIME).any() else pts

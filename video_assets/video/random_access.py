@@ -17,14 +17,16 @@ class _Rules:
     """What a codec's standard promises about a packet that its container calls a key frame.
 
     Attributes:
-        entry_units: NAL unit types one of which makes it an entry; None for codecs without such units.
-        parameter_sets: NAL unit types it must also hold, where the container does not carry them apart.
+        slices: NAL unit types that hold parts of a picture; None for codecs without such units.
+        entry_slices: those one of which, as its first, makes it an entry.
+        parameter_sets: NAL unit types that must come before, where the container does not carry them apart.
         skips_unreferenced: the decoder may leave out frames that no other frame refers to. Not HEVC, where
             such frames can still serve higher temporal layers; not VP8/9 and AV1, whose frames also adapt
             the entropy coder.
     """
 
-    entry_units: frozenset[int] | None = None
+    slices: frozenset[int] | None = None
+    entry_slices: frozenset[int] = frozenset()
     parameter_sets: frozenset[int] = frozenset()
     skips_unreferenced: bool = False
 
@@ -33,8 +35,8 @@ class _Rules:
 # H.264: IDR only. A recovery point promises correct pictures only "approximately", and later.
 # HEVC: IDR, BLA and CRA; a CRA's leading pictures need the group before it, see `plan`.
 _RULES = {
-    "h264": _Rules(frozenset({5}), frozenset({7, 8}), skips_unreferenced=True),
-    "hevc": _Rules(frozenset(range(16, 22)), frozenset({33, 34})),
+    "h264": _Rules(frozenset(range(1, 6)), frozenset({5}), frozenset({7, 8}), skips_unreferenced=True),
+    "hevc": _Rules(frozenset(range(32)), frozenset(range(16, 22)), frozenset({33, 34})),
     "vp8": _Rules(),
     "vp9": _Rules(),
     "av1": _Rules(),
@@ -45,6 +47,11 @@ _RULES = {
 def skips_unreferenced(codec: str) -> bool:
     """Whether unreferenced frames of `codec` (FFmpeg's name) may be left out of decoding."""
     return codec in _RULES and _RULES[codec].skips_unreferenced
+
+
+def has_rules(codec: str) -> bool:
+    """Whether parts of a stream of `codec` (FFmpeg's name) may be left out of decoding."""
+    return codec in _RULES
 
 
 class RandomAccess:
@@ -58,19 +65,33 @@ class RandomAccess:
         self._first = True
         self.doubt = "" if self._rules else f"no rules for skipping parts of {codec}"
 
+    @property
+    def goes_by_bytes(self) -> bool:
+        """Whether the container's word is not enough."""
+        return self._rules is not None and self._rules.slices is not None
+
     def starts_at(self, packet: Packet[VideoStream]) -> bool:
         """Whether a decoder that starts at this packet gives exactly what a full decode gives."""
+        return self.may_start_at(packet) and self.confirms(bytes(packet)) is True
+
+    def may_start_at(self, packet: Packet[VideoStream]) -> bool:
+        """As `starts_at`, by the container's word: the packet's bytes are not looked at, and must still confirm it."""
         if not self._first and packet.has_sidedata("new_extradata"):
             self.doubt = "the decoder's set-up changes within the stream"
         self._first = False
-        if self._rules is None or not packet.is_keyframe:
-            return False
-        if self._rules.entry_units is None:
+        return self._rules is not None and packet.is_keyframe
+
+    def confirms(self, data: bytes) -> bool | None:
+        """Whether a packet that begins with `data` is an entry; None where its first slice lies further on."""
+        if self._rules is None or self._rules.slices is None:
             return True
-        kinds = set(self._unit_types(bytes(packet)))
-        if not self._length_bytes and not kinds.issuperset(self._rules.parameter_sets):
-            return False
-        return not kinds.isdisjoint(self._rules.entry_units)
+        before: set[int] = set()
+        for kind in self._unit_types(data):
+            if kind in self._rules.slices:
+                set_up = bool(self._length_bytes) or before.issuperset(self._rules.parameter_sets)
+                return set_up and kind in self._rules.entry_slices
+            before.add(kind)
+        return None
 
     def _unit_types(self, data: bytes) -> Iterator[int]:
         headers = _length_prefixed(data, self._length_bytes) if self._length_bytes else _start_coded(data)

@@ -90,6 +90,7 @@ MADE: dict[str, Callable[[Path], object]] = {
         codec="libvpx-vp9",
         options={"auto-alt-ref": "1", "lag-in-frames": "12", "deadline": "good", "cpu-used": "5"},
     ),
+    "vp9.mp4": functools.partial(make_video, codec="libvpx-vp9"),
     "av1.mp4": functools.partial(make_video, codec="libsvtav1", gop=15),
     "mpeg4.mp4": functools.partial(make_video, codec="mpeg4"),
     "mpeg4_b.mp4": functools.partial(make_video, codec="mpeg4", bframes=2),
@@ -99,6 +100,7 @@ MADE: dict[str, Callable[[Path], object]] = {
     "mpeg2_b.mpg": functools.partial(make_video, codec="mpeg2video", bframes=2),
     "mpeg1_b.mp4": functools.partial(make_video, codec="mpeg1video", bframes=2),
     "mjpeg.avi": functools.partial(make_video, codec="mjpeg", pix_fmt="yuvj420p"),
+    "mjpeg.mov": functools.partial(make_video, codec="mjpeg", pix_fmt="yuvj420p"),
     "ffv1.mkv": functools.partial(make_video, codec="ffv1"),
 }
 
