@@ -118,6 +118,7 @@ def make_frames(task: FramesTask) -> Outcome:
     store = open_store(task.store_uri)
     root, key = split_uri(task.clip_uri)
     rows: list[dict[str, Any]] = []
+    bytes_read = bytes_total = 0
     try:
         with open_store(root).open(key, etag=task.clip_etag) as media:
             extraction = FrameExtraction(media, parse_policy(task.sampling), options, label=task.label)
@@ -130,6 +131,7 @@ def make_frames(task: FramesTask) -> Outcome:
                 folder=task.key + "/",
             )
             problem: MediaError | None = extraction.report.problem
+            bytes_read, bytes_total = extraction.report.bytes_read, extraction.report.bytes_total
     except MediaError as error:
         problem = error
     if problem is None and not rows:
@@ -138,7 +140,8 @@ def make_frames(task: FramesTask) -> Outcome:
     if problem is not None:
         rows.append(failed_row(dict(task.row), problem.stage, str(problem)))
     size = sum(row.get("image_size_bytes") or 0 for row in rows)
-    return Outcome(FRAMES.rows(rows), problem is not None, problem is not None and problem.retryable, size)
+    retryable = problem is not None and problem.retryable
+    return Outcome(FRAMES.rows(rows), problem is not None, retryable, size, bytes_read, bytes_total)
 
 
 def draw_contact_sheet(*tables: pa.Table) -> bytes | None:
