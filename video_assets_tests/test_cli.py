@@ -53,6 +53,7 @@ def test_extract_writes_images_and_their_table(video: Path, sampling: list[str])
     table = pq.read_table("out/frames.parquet")
     assert set(COLUMNS) <= set(table.column_names)
     assert told["frames"] == table.num_rows == 5
+    assert told["bytes_read"] == told["bytes_total"] == video.stat().st_size, "too small to leave anything out"
     rows = table.to_pylist()
     assert [row["frame_idx"] for row in rows] == [0, 1, 2, 3, 4]
     assert [row["pts_s"] for row in rows] == pytest.approx([0, 0.5, 1, 1.5, 2], abs=1e-9)

@@ -55,11 +55,16 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
-    """What `extract_to_folder` made. `error_msg` says what the video lacks; None if it is whole."""
+    """What `extract_to_folder` made. `error_msg` says what the video lacks; None if it is whole.
+
+    `bytes_read` were fetched of the video's `bytes_total`.
+    """
 
     table: str
     frames: int
     mode: str
+    bytes_read: int
+    bytes_total: int
     seconds: float
     error_stage: str | None
     error_msg: str | None
@@ -177,6 +182,7 @@ def extract_to_folder(
     store = open_store(str(folder.resolve()), create=True)
     rows: list[dict[str, Any]] = []
     mode = "none"
+    bytes_read = bytes_total = 0
     try:
         with open_store(root).open(key) as media:
             extraction = FrameExtraction(media, policy, options, crop=crop, label=source)
@@ -188,6 +194,7 @@ def extract_to_folder(
                 shard_key="frames.tar" if shard else None,
             )
             problem, mode = extraction.report.problem, extraction.report.mode
+            bytes_read, bytes_total = extraction.report.bytes_read, extraction.report.bytes_total
     except MediaError as error:
         problem = error
     count = len(rows)
@@ -198,7 +205,7 @@ def extract_to_folder(
     store.put(TABLE, parquet_bytes(table))
     seconds = round(time.monotonic() - begun, 3)
     stage, message = (problem.stage, str(problem)) if problem else (None, None)
-    return Extraction(store.uri_of(TABLE), count, mode, seconds, stage, message)
+    return Extraction(store.uri_of(TABLE), count, mode, bytes_read, bytes_total, seconds, stage, message)
 
 
 def _remove_stale(store: ObjectStore, table: pa.Table) -> None:

@@ -147,6 +147,7 @@ def make_frames(task: FramesTask) -> Outcome:
     store = open_store(task.store_uri)
     root, key = split_uri(task.clip_uri)
     rows: list[dict[str, Any]] = []
+    bytes_read = bytes_total = 0
     try:
         with open_store(root).open(key, etag=task.clip_etag) as media:
             extraction = FrameExtraction(
@@ -166,6 +167,7 @@ def make_frames(task: FramesTask) -> Outcome:
                 folder=task.key + "/",
             )
             problem: MediaError | None = extraction.report.problem
+            bytes_read, bytes_total = extraction.report.bytes_read, extraction.report.bytes_total
     except MediaError as error:
         problem = error
     if problem is None and not rows:
@@ -176,7 +178,8 @@ def make_frames(task: FramesTask) -> Outcome:
         row = failed_row(dict(task.row), problem.stage, str(problem))
         rows.append(row if failed else {**row, "status": FILTERED, "error_stage": "damaged"})
     size = sum(row.get("image_size_bytes") or 0 for row in rows)
-    return Outcome(FRAMES.rows(rows), failed, problem is not None and problem.retryable, size)
+    retryable = problem is not None and problem.retryable
+    return Outcome(FRAMES.rows(rows), failed, retryable, size, bytes_read, bytes_total)
 
 
 def _tolerated(problem: MediaError, filters: FrameFilters) -> bool:

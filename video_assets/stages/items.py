@@ -68,12 +68,18 @@ class Outcome:
     """What a worker made of an item: its rows, and why it is not whole, if it is not.
 
     An item with a `failure` keeps its good rows; a failed row that says what is missing is among them.
+
+    Attributes:
+        size_bytes: what it made or copied, for the progress shown.
+        bytes_read, bytes_total: what it read of its input, and how large that is.
     """
 
     rows: pa.Table
     failed: bool = False
     retryable: bool = False
     size_bytes: int = 0
+    bytes_read: int = 0
+    bytes_total: int = 0
 
 
 def failed_row(identity: Row, stage: str, message: str) -> Row:
@@ -111,12 +117,18 @@ def run_stage(
         work = _PartitionWork(table, by_id, records, *records.load(by_id), settings)
         due = work.due()
         progress = Progress(report, unit=table.name, total=len(due))
+        bytes_read = bytes_total = 0
         for result in work.run(due, function, progress.tick):
             progress.add(failed=not isinstance(result, Done), size_bytes=_size_bytes(result))
+            if isinstance(result, Done):
+                bytes_read += result.value.bytes_read
+                bytes_total += result.value.bytes_total
         if due:
             progress.finish()
     folded = fold(table, ((by_id[item_id], work.done[item_id]) for item_id in by_id))
-    return Fold(table, partition, folded, base, made=len(due), upstream=rows)
+    return Fold(
+        table, partition, folded, base, made=len(due), upstream=rows, bytes_read=bytes_read, bytes_total=bytes_total
+    )
 
 
 @dataclass

@@ -186,6 +186,8 @@ class ObjectStore(Protocol):
     def open(self, key: str, *, etag: str | None = None) -> BinaryIO:
         """A buffered, seekable reader of one version (the present one unless `etag` names it).
 
+        Where the store is no local disk, it also has `read_at(position, length)`: one ranged request, from any thread.
+
         Raises:
             ObjectNotFound: no such object.
             ObjectChanged: as for `get`, now or at a later read.

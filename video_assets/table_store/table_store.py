@@ -40,8 +40,8 @@ class Fold:
     """A partition's rows, ready to commit.
 
     `base` is the version of the committed table when the rows were folded, None where there was none: the commit is
-    refused if it has changed since. `made` counts the items that this run worked on; `upstream` is what the rows were
-    made of, for the checks.
+    refused if it has changed since. `made` counts the items that this run worked on, `bytes_read` what it read of their
+    input, of `bytes_total`; `upstream` is what the rows were made of, for the checks.
     """
 
     table: Table
@@ -50,6 +50,8 @@ class Fold:
     base: str | None
     made: int = 0
     upstream: pa.Table | None = None
+    bytes_read: int = 0
+    bytes_total: int = 0
 
     @property
     def data_version(self) -> str:

@@ -12,6 +12,7 @@ from video_assets.video.crop import Box
 from video_assets.video.decode import SampledFrames
 from video_assets.video.image import to_luma
 from video_assets.video.index import VideoIndex
+from video_assets.video.media_file import MediaFile
 from video_assets.video.sampling import EverySeconds
 
 FRAMES = 12
@@ -26,7 +27,7 @@ RINGING, _RINGING_LINES = 48, 8
 _UNEVEN = 8
 
 
-def find_picture(source: Source, index: VideoIndex, *, label: str = "") -> Box | None:
+def find_picture(source: Source | MediaFile, index: VideoIndex, *, label: str = "") -> Box | None:
     """What lies between the black bars, by 12 frames spread over the video; None where there are no bars.
 
     A bar is whole rows (or columns) from the edge on, none of whose pixels is brighter than black in any of the

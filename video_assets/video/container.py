@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
-from video_assets.video.errors import MediaError, NotAVideo, NoVideoStream, UnreadableMedia
+from video_assets.video.errors import MediaError, NotAVideo, NoVideoStream
+from video_assets.video.media_file import MediaFile
+from video_assets.video.random_access import has_rules
 
 if TYPE_CHECKING:
     from av import Packet
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 Source = Path | str | BinaryIO
-"""A local path, or a seekable binary file. A file is read from its start and left open."""
+"""A local path, or a seekable binary file. A file is read from its start and left open.
+
+A file that has `read_at(position, length) -> bytes`, safe to call from several threads, is read ahead by it.
+"""
 
 FORMATS = ("mov", "matroska", "avi", "mpegts", "mpeg", "ogg", "flv", "h264", "hevc", "mpegvideo", "m4v")
 """FFmpeg's names of the containers that are opened. Playlists (HLS) and scripts (concat) are not."""
@@ -28,97 +32,70 @@ MAX_PIXELS = 8192 * 8192
 _READ_BYTES = 256 * 1024
 
 
-class _Bytes:
-    """A file without its name, so that content alone decides the format, and without surprises.
-
-    FFmpeg may take a failed read for the end of the file, or try again and go on with what comes. So the
-    first failure is kept and ends the file; `check` then raises it.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._failure: Exception | None = None
-        file.seek(0)
-        self.seek, self.tell = file.seek, file.tell
-
-    def read(self, size: int) -> bytes:
-        if self._failure is None:
-            try:
-                return self._file.read(size)
-            except Exception as failure:
-                self._failure = failure
-        return b""
-
-    def check(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-
-
-def label_of(source: Source, label: str) -> str:
+def label_of(source: Source | MediaFile, label: str) -> str:
     """The name used in errors: the caller's label, else the path or the file's name."""
     if label:
         return label
+    if isinstance(source, MediaFile):
+        return source.label
     return str(source) if isinstance(source, (str, Path)) else str(getattr(source, "name", "video"))
 
 
+def media_file(source: Source | MediaFile, label: str) -> MediaFile:
+    """The file to read `source` by, for one pass or several."""
+    return source if isinstance(source, MediaFile) else MediaFile(source, label_of(source, label))
+
+
 @contextlib.contextmanager
-def open_video(source: Source, label: str) -> Iterator[tuple[InputContainer, VideoStream]]:
+def open_video(
+    source: Source | MediaFile, label: str, *, sparse: bool = False
+) -> Iterator[tuple[InputContainer, VideoStream]]:
     """Open `source` and find its first video stream, set up for exact single-threaded decoding.
 
     FFmpeg gets bytes through Python only: it never opens a path or an address itself, so neither
     `http://…` as a path nor a reference inside a file leads anywhere.
 
+    Args:
+        sparse: prepare for `MediaFile.want`, where the packets' times and key frames do not depend on their bytes.
+
     Raises:
         UnreadableMedia, NotAVideo, NoVideoStream; what a file object raises when read, unchanged.
     """
-    with contextlib.ExitStack() as stack:
-        if isinstance(source, (str, Path)):
-            data = _Bytes(stack.enter_context(_on_disk(Path(source), label)))
-        else:
-            data = _Bytes(source)
-        try:
-            with _open_container(data, label) as container:
-                yield container, _video_stream(container, label)
-        except Exception:
-            data.check()
-            raise
-        data.check()
+    file = media_file(source, label)
+    with file.opened(sparse=sparse):
+        container = _open_by_tables(file, label) if file.sparse else None
+        if container is None:
+            file.sparse = False
+            file.seek(0)
+            container = _open_container(file, label)
+        with container:
+            yield container, _video_stream(container, label)
 
 
-class _DiskFile(io.FileIO):
-    """A local file whose errors say which item they concern."""
+def _open_by_tables(file: MediaFile, label: str) -> InputContainer | None:
+    """Opens a container all of whose facts about packets are in its tables, as long as nothing parses the packets.
 
-    def __init__(self, path: Path, label: str) -> None:
-        super().__init__(path, "rb")
-        self._label = label
-
-    def read(self, size: int | None = -1) -> bytes:
-        try:
-            return super().read(size) or b""
-        except OSError as error:
-            raise _unreadable(self._label, error) from error
-
-
-def _on_disk(path: Path, label: str) -> BinaryIO:
+    None for codecs that need a parser: in MP4, a sample of MPEG-1 or VC-1 may be half a frame, or several.
+    """
     try:
-        return cast("BinaryIO", _DiskFile(path, label))
-    except (OSError, ValueError) as error:
-        raise _unreadable(label, error) from error
+        container = _open_container(file, label, fflags="+noparse")
+        if container.format.name.startswith("mov") and has_rules(_video_stream(container, label).codec.canonical_name):
+            return container
+        container.close()
+    except (NotAVideo, NoVideoStream):
+        pass
+    return None
 
 
-def _unreadable(label: str, error: Exception) -> UnreadableMedia:
-    return UnreadableMedia(label, f"the file cannot be read: {getattr(error, 'strerror', None) or error}")
-
-
-def _open_container(data: _Bytes, label: str) -> InputContainer:
+def _open_container(file: MediaFile, label: str, **options: str) -> InputContainer:
     import av
     from av.container import Flags
 
     try:
         container = av.open(
-            data,
+            file,
             mode="r",
-            container_options={"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "none"},
+            container_options={"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "none", **options},
             metadata_errors="replace",
             buffer_size=_READ_BYTES,
             io_open=_refuse,

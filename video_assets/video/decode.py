@@ -9,9 +9,19 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from video_assets.video.container import Source, complaints, demux, label_of, last_complaint, open_video, reason_of
+from video_assets.video.container import (
+    Source,
+    complaints,
+    demux,
+    label_of,
+    last_complaint,
+    media_file,
+    open_video,
+    reason_of,
+)
 from video_assets.video.errors import ConcealedErrors, DecodeError, MediaError, OutOfMemory
 from video_assets.video.index import NO_TIME, VideoIndex, index_video
+from video_assets.video.media_file import MediaFile
 from video_assets.video.plan import DecodePlan, Step, plan_decode
 from video_assets.video.random_access import shows_each_packet
 from video_assets.video.sampling import Sampler, SamplingPolicy, Scenes
@@ -34,6 +44,7 @@ class DecodeReport:
         decoded: frames that came out of the decoder, over all attempts.
         sampled: frames handed out.
         derived_times: frames whose presentation time had to be derived; those times are a best guess.
+        bytes_read, bytes_total: fetched from the source, over all passes; and the size of the file.
         problem: what is wrong with the file although frames came out of it: a `DecodeError` where frames
             were lost, a `ConcealedErrors` where they only had errors, a `TruncatedMedia` where the end is
             missing. A planned decode sees damage only in the parts that samples need.
@@ -44,6 +55,8 @@ class DecodeReport:
     decoded: int = 0
     sampled: int = 0
     derived_times: int = 0
+    bytes_read: int = 0
+    bytes_total: int = 0
     problem: MediaError | None = None
 
 
@@ -57,7 +70,7 @@ class SampledFrames:
     Good frames of a damaged file are still handed out; `report.problem` then says what is missing.
 
     Args:
-        source: a path or a seekable binary file.
+        source: a path or a seekable binary file, read as little as the samples allow (see `MediaFile`).
         policy: which frames.
         label: the item named in errors; by default the path.
         index: the file's index, if it is already known.
@@ -71,7 +84,7 @@ class SampledFrames:
 
     def __init__(
         self,
-        source: Source,
+        source: Source | MediaFile,
         policy: SamplingPolicy,
         *,
         label: str = "",
@@ -81,8 +94,8 @@ class SampledFrames:
         if isinstance(policy, Scenes):
             require_scene_detection()
         self.label = label_of(source, label)
-        self.index = index or index_video(source, label=self.label)
-        self._source, self._policy = source, policy
+        self._file, self._policy = media_file(source, self.label), policy
+        self.index = index or index_video(self._file)
         self._plan = plan_decode(self.index, policy) if planned else None
         needs_all = "a scene shows only in a full decode" if isinstance(policy, Scenes) else ""
         reason = "" if self._plan else (needs_all or self.index.doubt or "no plan")
@@ -115,12 +128,18 @@ class SampledFrames:
                 self._progress = replace(self._progress, mode="sequential", reason=str(failure))
         if self._progress.mode == "sequential":
             damage = yield from self._decode_all(given)
-        problem = with_truncation(self.index, damage, label=self.label)
-        self._report = replace(self._progress, sampled=len(given), problem=problem)
+        self._report = replace(
+            self._progress,
+            sampled=len(given),
+            bytes_read=self._file.bytes_read,
+            bytes_total=self._file.bytes_total,
+            problem=with_truncation(self.index, damage, label=self.label),
+        )
 
     def _follow(self, plan: DecodePlan, given: list[int]) -> Iterator[tuple[int, VideoFrame]]:
         self._start = int(self.index.pts[self.index.presented[0]])
-        with open_video(self._source, self.label) as (container, stream):
+        with open_video(self._file, self.label, sparse=True) as (container, stream):
+            self._file.want(plan.ranges(self.index))
             for frame in _planned_frames(container, stream, plan):
                 self._count_frame()
                 pts = frame.pts
@@ -134,7 +153,7 @@ class SampledFrames:
     def _decode_all(self, given: list[int]) -> Generator[tuple[int, VideoFrame], None, DecodeError | None]:
         """Samples out of every presented frame; the first of them may have been handed out already."""
         already, matched = tuple(given), 0
-        with open_video(self._source, self.label) as (container, stream):
+        with open_video(self._file, self.label) as (container, stream):
             clock = _Clock(self.index.time_base, stream, self.index)
             damage = _Damage()
             frames = _all_frames(container, stream, damage, self.label)
@@ -199,8 +218,8 @@ def _planned_frames(container: InputContainer, stream: VideoStream, plan: Decode
     context.options = {**context.options, "err_detect": "explode"}
     before = complaints()
     try:
-        for number, packet in enumerate(_video_packets(container, stream)):
-            step = Step(steps[number]) if number < len(steps) else Step.SKIP
+        for number, packet in zip(range(plan.end), _video_packets(container, stream), strict=False):
+            step = Step(steps[number])
             if step is Step.SKIP:
                 continue
             context.skip_frame = "NONREF" if step is Step.REFERENCE else "DEFAULT"

@@ -8,7 +8,7 @@ from fractions import Fraction
 from itertools import count
 
 from video_assets.video.black_bars import find_picture
-from video_assets.video.container import Source
+from video_assets.video.container import Source, media_file
 from video_assets.video.crop import Box, Crop, cut
 from video_assets.video.decode import DecodeReport, SampledFrames
 from video_assets.video.filters import FrameFilters, Rejection
@@ -77,8 +77,8 @@ class FrameExtraction:
         crop: Crop | None = None,
         label: str = "",
     ) -> None:
-        self._source, self._crop = source, crop
-        self._frames = SampledFrames(source, policy, label=label)
+        self._file, self._crop = media_file(source, label), crop
+        self._frames = SampledFrames(self._file, policy, label=label)
         self._options = options or ImageOptions()
         self._filters = filters or FrameFilters()
 
@@ -94,7 +94,7 @@ class FrameExtraction:
 
     def __iter__(self) -> Iterator[ExtractedFrame]:
         index, label = self.index, self._frames.label
-        box = find_picture(self._source, index, label=label) if self._crop == "auto" else self._crop
+        box = find_picture(self._file, index, label=label) if self._crop == "auto" else self._crop
         kept: int | None = None
         numbers = count()  # enumerate() would keep the frame
         for pts, frame in self._frames:

@@ -19,11 +19,13 @@ from video_assets.video.container import (
     complaints,
     demux,
     label_of,
+    media_file,
     open_video,
     reason_of,
     video_streams,
 )
 from video_assets.video.errors import NotAVideo
+from video_assets.video.media_file import MediaFile
 from video_assets.video.orientation import Orientation, orientation_of
 from video_assets.video.random_access import RandomAccess
 
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
     from av import AudioStream, Packet, VideoFrame
     from av.container import InputContainer
     from av.video.stream import VideoStream
+
+_HEAD_BYTES = 16 * 1024
+"""Where the first slice of a key frame begins, as a rule; before it are a few units, some of them of a camera's own."""
 
 NO_TIME = int(np.iinfo(np.int64).min)
 """A packet's missing timestamp."""
@@ -132,8 +137,8 @@ class VideoIndex:
         return float(int(self.pts[order[0]]) * self.time_base) if len(order) else None
 
 
-def index_video(source: Source, *, label: str = "") -> VideoIndex:
-    """Read a video's packets once.
+def index_video(source: Source | MediaFile, *, label: str = "") -> VideoIndex:
+    """Read a video's packets once. Of an MP4 or MOV file, only its tables and what the first frame and key frames need.
 
     Args:
         source: a path or a seekable binary file.
@@ -143,11 +148,21 @@ def index_video(source: Source, *, label: str = "") -> VideoIndex:
         UnreadableMedia, NotAVideo, NoVideoStream.
     """
     label = label_of(source, label)
-    with open_video(source, label) as (container, stream):
-        packets = _Packets(container, stream)
+    file = media_file(source, label)
+    index = _read_index(file, label, sparse=True) or _read_index(file, label, sparse=False)
+    assert index is not None
+    return index
+
+
+def _read_index(file: MediaFile, label: str, *, sparse: bool) -> VideoIndex | None:
+    """With `sparse`, None where a container's tables do not tell what its packets would."""
+    with open_video(file, label, sparse=sparse) as (container, stream):
+        packets = _Packets(container, stream, file)
         packets.read()
         if packets.too_many:
             raise NotAVideo(label, f"claims more than {packets.most:,} packets in {container.size:,} bytes")
+        if file.sparse and not packets.key_frames_are_told:
+            return None
         if not packets.count:
             raise NotAVideo(label, f"has a video stream but no video data{packets.because}")
         return _index(container, stream, packets)
@@ -178,8 +193,8 @@ class _Columns:
 class _Packets:
     """One pass over a container: what each video packet says, the first frame, the end of other streams."""
 
-    def __init__(self, container: InputContainer, stream: VideoStream) -> None:
-        self._container, self._stream = container, stream
+    def __init__(self, container: InputContainer, stream: VideoStream, file: MediaFile) -> None:
+        self._container, self._stream, self._file = container, stream, file
         self._access = RandomAccess(stream.codec_context)
         self.columns = _Columns()
         self.most = max(_PACKETS, container.size // _BYTES_PER_PACKET)
@@ -196,6 +211,12 @@ class _Packets:
     @property
     def too_many(self) -> bool:
         return self.count > self.most
+
+    @property
+    def key_frames_are_told(self) -> bool:
+        """Whether the container tells key frames from others: without a table of them, MP4 calls all frames that."""
+        marked = sum(self.columns.keyframe)
+        return 0 < marked < self.count or self._stream.codec.intra_only
 
     @property
     def because(self) -> str:
@@ -238,7 +259,7 @@ class _Packets:
         columns.size_bytes.append(packet.size)
         columns.position.append(-1 if packet.pos is None else packet.pos)
         columns.keyframe.append(packet.is_keyframe)
-        columns.entry.append(self._access.starts_at(packet))
+        columns.entry.append((self._access.may_start_at if self._file.sparse else self._access.starts_at)(packet))
         columns.discard.append(packet.is_discard)
         self._corrupt += packet.is_corrupt
         if self.first_frame is None:
@@ -253,6 +274,21 @@ class _Packets:
             with contextlib.suppress(av.FFmpegError):
                 self.first_frame = next(iter(packet.decode()), None)
             self._complaints -= complaints()  # The decoder's, which a decode meets again, are not the container's.
+            if self.first_frame is not None:
+                self._file.want(())
+
+    def confirm(self, entry: NDArray[np.bool_], position: NDArray[np.int64], size: NDArray[np.int64]) -> None:
+        """Take out of `entry` what a look at the packets' first bytes does not confirm, where there was none yet."""
+        if not (self._file.sparse and self._access.goes_by_bytes):
+            return
+        unsure = np.flatnonzero(entry).tolist()
+        for most in (_HEAD_BYTES, int(size.max())):
+            heads = {n: (int(position[n]), int(min(size[n], most))) for n in unsure}
+            self._file.want((at, at + length) for at, length in heads.values())
+            found = {n: self._access.confirms(self._file.bytes_at(*head)) for n, head in heads.items()}
+            for n, confirmed in found.items():
+                entry[n] = confirmed is True
+            unsure = [n for n, confirmed in found.items() if confirmed is None]
 
     def doubt(self, pts: NDArray[np.int64], dts: NDArray[np.int64]) -> str:
         """The first reason not to trust the times, in words."""
@@ -278,8 +314,11 @@ class _Packets:
 
 def _index(container: InputContainer, stream: VideoStream, packets: _Packets) -> VideoIndex:
     columns = packets.columns
-    pts, dts, duration = (columns.numbers(name) for name in ("pts", "dts", "duration"))
-    discard = columns.marks("discard")
+    pts, dts, duration, size, position = (
+        columns.numbers(name) for name in ("pts", "dts", "duration", "size_bytes", "position")
+    )
+    discard, entry = columns.marks("discard"), columns.marks("entry")
+    packets.confirm(entry, position, size)
     time_base = stream.time_base or Fraction(1, 1_000_000)
     shown = ~discard
     times = dts if (pts[shown] == NO_TIME).any() else pts
@@ -311,10 +350,10 @@ def _index(container: InputContainer, stream: VideoStream, packets: _Packets) ->
         pts=pts,
         duration=duration,
         keyframe=columns.marks("keyframe"),
-        entry=columns.marks("entry"),
+        entry=entry,
         discard=discard,
-        size_bytes=columns.numbers("size_bytes"),
-        position=columns.numbers("position"),
+        size_bytes=size,
+        position=position,
         skips_unreferenced=packets.skips_unreferenced,
         doubt=packets.doubt(pts, dts),
     )

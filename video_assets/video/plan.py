@@ -38,6 +38,17 @@ class DecodePlan:
     steps: NDArray[np.uint8]
     targets: tuple[int, ...]
 
+    @property
+    def end(self) -> int:
+        """How many packets there are up to the last that is decoded."""
+        return int(np.flatnonzero(self.steps).max(initial=-1)) + 1
+
+    def ranges(self, index: VideoIndex) -> list[tuple[int, int]]:
+        """Where in the file the packets lie that are decoded: start and end of each."""
+        needed = self.steps != Step.SKIP
+        starts, sizes = index.position[needed], index.size_bytes[needed]
+        return list(zip(starts.tolist(), (starts + sizes).tolist(), strict=True))
+
 
 def plan_decode(index: VideoIndex, policy: SamplingPolicy) -> DecodePlan | None:
     """The cheapest exact way to the samples of `policy`; None where the index does not carry a plan.

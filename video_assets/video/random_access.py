@@ -17,15 +17,17 @@ class _Rules:
     """What a codec's standard promises about a packet that its container calls a key frame.
 
     Attributes:
-        entry_units: NAL unit types one of which makes it an entry; None for codecs without such units.
-        parameter_sets: NAL unit types it must also hold, where the container does not carry them apart, or no longer
-            the ones that are in use.
+        slices: NAL unit types that hold parts of a picture; None for codecs without such units.
+        entry_slices: those one of which, as its first, makes it an entry.
+        parameter_sets: NAL unit types that must come before, where the container does not carry them apart, or no
+            longer the ones that are in use.
         skips_unreferenced: the decoder may leave out frames that no other frame refers to; of HEVC only in
             streams of one temporal layer, as such frames can still serve higher ones. Not VP8/9 and AV1,
             whose frames also adapt the entropy coder.
     """
 
-    entry_units: frozenset[int] | None = None
+    slices: frozenset[int] | None = None
+    entry_slices: frozenset[int] = frozenset()
     parameter_sets: frozenset[int] = frozenset()
     skips_unreferenced: bool = False
 
@@ -34,8 +36,8 @@ class _Rules:
 # H.264: IDR only. A recovery point promises correct pictures only "approximately", and later.
 # HEVC: IDR, BLA and CRA; a CRA's leading pictures need the group before it, see `plan`.
 _RULES = {
-    "h264": _Rules(frozenset({5}), frozenset({7, 8}), skips_unreferenced=True),
-    "hevc": _Rules(frozenset(range(16, 22)), frozenset({33, 34}), skips_unreferenced=True),
+    "h264": _Rules(frozenset(range(1, 6)), frozenset({5}), frozenset({7, 8}), skips_unreferenced=True),
+    "hevc": _Rules(frozenset(range(32)), frozenset(range(16, 22)), frozenset({33, 34}), skips_unreferenced=True),
     "vp8": _Rules(),
     "vp9": _Rules(),
     "av1": _Rules(),
@@ -49,6 +51,11 @@ _HEVC_SPS = 33
 def shows_each_packet(codec: str) -> bool:
     """Whether each packet gives a frame to show, where the index has no doubt. In VP8/9 some only serve others."""
     return codec in _RULES and not codec.startswith("vp")
+
+
+def has_rules(codec: str) -> bool:
+    """Whether parts of a stream of `codec` (FFmpeg's name) may be left out of decoding."""
+    return codec in _RULES
 
 
 class RandomAccess:
@@ -70,29 +77,41 @@ class RandomAccess:
         """Whether frames that no other refers to may be left out; certain once all packets were judged."""
         return self._rules is not None and self._rules.skips_unreferenced and self._layers == {1}
 
+    @property
+    def goes_by_bytes(self) -> bool:
+        """Whether the container's word is not enough."""
+        return self._rules is not None and self._rules.slices is not None
+
     def starts_at(self, packet: Packet[VideoStream]) -> bool:
         """Whether a decoder that starts at this packet gives exactly what a full decode gives."""
+        return self.may_start_at(packet) and self.confirms(bytes(packet)) is True
+
+    def may_start_at(self, packet: Packet[VideoStream]) -> bool:
+        """As `starts_at`, by the container's word: the packet's bytes are not looked at, and must still confirm it."""
         if not self._first and packet.has_sidedata("new_extradata"):
             self.doubt = "the decoder's set-up changes within the stream"
         self._first = False
-        if self._rules is None or not packet.is_keyframe:
-            return False
-        if self._rules.entry_units is None:
-            return True
-        kinds = {self._type(unit) for unit in self._units(bytes(packet))}
-        if not self._set_up_holds and not kinds.issuperset(self._rules.parameter_sets):
-            return False
-        return not kinds.isdisjoint(self._rules.entry_units)
+        return self._rules is not None and packet.is_keyframe
 
-    def _units(self, data: bytes) -> Iterator[bytes]:
-        """A packet's units. Parameter sets among them may replace those that the container carries."""
-        assert self._rules is not None
-        units = _length_prefixed(data, self._length_bytes) if self._length_bytes else _start_coded(data)
-        for unit in units:
-            if self._type(unit) in self._rules.parameter_sets and unit not in self._set_up:
+    def confirms(self, data: bytes) -> bool | None:
+        """Whether a packet that begins with `data` is an entry; None where its first slice lies further on."""
+        if self._rules is None or self._rules.slices is None:
+            return True
+        before: set[int] = set()
+        for unit in self._units(data):
+            kind = self._type(unit)
+            if kind in self._rules.slices:
+                set_up = self._set_up_holds or before.issuperset(self._rules.parameter_sets)
+                return set_up and kind in self._rules.entry_slices
+            if kind in self._rules.parameter_sets and unit not in self._set_up:
+                # It may replace one that the container carries.
                 self._set_up_holds = False
                 self._layers.update(_layers([unit]) if self._hevc else ())
-            yield unit
+            before.add(kind)
+        return None
+
+    def _units(self, data: bytes) -> Iterator[bytes]:
+        return _length_prefixed(data, self._length_bytes) if self._length_bytes else _start_coded(data)
 
     def _type(self, unit: bytes) -> int:
         return (unit[0] >> 1) & 63 if self._hevc else unit[0] & 31

@@ -92,6 +92,13 @@ def test_reference_mode_leaves_clips_where_they_are(chain: Chain) -> None:
     assert folds["frames"].count("ok") > 0
 
 
+def test_a_run_says_how_much_it_read_of_its_clips(chain: Chain) -> None:
+    first, second = (chain.run(clips_mode="reference")["frames"] for _ in range(2))
+    assert first.bytes_total == sum(path.stat().st_size for path in chain.root.glob("uploads/**/*.mp4"))
+    assert 0 < first.bytes_read <= first.bytes_total
+    assert (second.made, second.bytes_read, second.bytes_total) == (0, 0, 0)
+
+
 def test_a_copied_clip_has_the_bytes_and_the_checksum_of_its_source(chain: Chain) -> None:
     import hashlib
 

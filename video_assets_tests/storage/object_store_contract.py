@@ -11,6 +11,7 @@ import pickle
 import re
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -357,6 +358,23 @@ class ObjectStoreContract:
                 with pytest.raises((ValueError, OSError)):
                     reader.seek(-6, whence)
             assert reader.read() == b"bytes"
+
+    def test_a_reader_reads_many_places_at_a_time(self, store: ObjectStore) -> None:
+        data = b"".join(number.to_bytes(4, "big") for number in range(50_000))
+        store.put(KEY, data)
+        places = [(37 * number % 190_000, 100 + number) for number in range(200)] + [(len(data) - 5, 50), (10**9, 5)]
+        with store.open(KEY) as reader, ThreadPoolExecutor(8) as threads:
+            read_at = getattr(reader, "read_at", None)
+            assert (read_at is None) == (store.local_path(KEY) is not None)
+            if read_at is None:
+                pytest.skip("this store is a local disk")
+            reader.seek(17)
+            found = threads.map(lambda place: read_at(*place), places)
+            assert list(found) == [data[start : start + length] for start, length in places]
+            assert reader.read(3) == data[17:20]
+            store.put(KEY, data[::-1])
+            with pytest.raises(ObjectChanged):
+                read_at(0, 10)
 
     def test_local_path_is_the_file_or_none(self, store: ObjectStore) -> None:
         store.put(KEY, b"bytes")

@@ -124,6 +124,7 @@ MADE: dict[str, Callable[[Path], object]] = {
     ),
     "vp9_10bit.webm": _vp9_10bit,
     "av1_10bit.mkv": functools.partial(make_video, codec="libsvtav1", gop=15, pix_fmt="yuv420p10le"),
+    "vp9.mp4": functools.partial(make_video, codec="libvpx-vp9"),
     "av1.mp4": functools.partial(make_video, codec="libsvtav1", gop=15),
     "mpeg4.mp4": functools.partial(make_video, codec="mpeg4"),
     "mpeg4_b.mp4": functools.partial(make_video, codec="mpeg4", bframes=2),
@@ -136,6 +137,7 @@ MADE: dict[str, Callable[[Path], object]] = {
     "mpeg1_b.mpg": functools.partial(make_video, codec="mpeg1video", bframes=2),
     "prores.mov": functools.partial(make_video, codec="prores_ks", pix_fmt="yuv422p10le"),
     "mjpeg.avi": functools.partial(make_video, codec="mjpeg", pix_fmt="yuvj420p"),
+    "mjpeg.mov": functools.partial(make_video, codec="mjpeg", pix_fmt="yuvj420p"),
     "ffv1.mkv": functools.partial(make_video, codec="ffv1"),
 }
 

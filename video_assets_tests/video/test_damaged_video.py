@@ -194,9 +194,9 @@ def test_a_count_is_spread_alike_before_and_after_a_plan_is_given_up(tmp_path: P
     index, data = index_video(path), bytearray(path.read_bytes())
     start = int(index.position[62])
     data[start : start + int(index.size_bytes[62])] = random.Random(1).randbytes(int(index.size_bytes[62]))
-    frames = SampledFrames(io.BytesIO(bytes(data)), UniformCount(10))
+    frames = SampledFrames(io.BytesIO(bytes(data)), UniformCount(9))
     got = {pts: pixel_md5(frame) for pts, frame in frames}
-    whole = {pts: pixel_md5(frame) for pts, frame in SampledFrames(path, UniformCount(10))}
+    whole = {pts: pixel_md5(frame) for pts, frame in SampledFrames(path, UniformCount(9))}
     assert frames.report.mode == "sequential"
     assert list(got) == list(whole)
     assert [pts for pts in whole if got[pts] != whole[pts]] in ([], [list(whole)[5]])

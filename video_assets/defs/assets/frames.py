@@ -40,7 +40,12 @@ def frames(
     def make(partition: Partition) -> Made:
         upstream = clips.reader(partition.key)
         fold = build_frames(partition, upstream, tables=tables, settings=settings, report=context.log.info)
-        numbers = {"frames": fold.count(OK), "bytes": pc.sum(fold.rows["image_size_bytes"]).as_py() or 0}
+        numbers = {
+            "frames": fold.count(OK),
+            "bytes": pc.sum(fold.rows["image_size_bytes"]).as_py() or 0,
+            "bytes_read": fold.bytes_read,
+            "bytes_total": fold.bytes_total,
+        }
         checks = item_results(fold, settings.failure_limit)
         return Made(fold, numbers, checks, _preview(fold))
 
