@@ -141,14 +141,13 @@ class SampledFrames:
                 pts = clock.time_of(frame)
                 self._start = pts if self._start is None else self._start
                 damage.note(frame, float(pts * self.index.time_base))
-                if not sampler.takes(pts, frame.key_frame if key_times is None else pts in key_times):
-                    continue
-                if matched < len(already):
-                    self._check_same(pts, already[matched])
-                    matched += 1
-                    continue
-                given.append(pts)
-                yield pts, frame
+                if sampler.takes(pts, frame.key_frame if key_times is None else pts in key_times):
+                    if matched < len(already):
+                        self._check_same(pts, already[matched])
+                        matched += 1
+                    else:
+                        given.append(pts)
+                        yield pts, frame
                 del frame
         if matched < len(already):
             self._check_same(None, already[matched])
