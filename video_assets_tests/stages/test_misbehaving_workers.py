@@ -32,7 +32,7 @@ def uploads(tmp_path: Path) -> Uploads:
     return uploads
 
 
-def check(fold: Fold, attempts: int) -> None:
+def check(fold: Fold) -> None:
     by_camera: dict[str, list[dict[str, Any]]] = {}
     for row in fold.rows.to_pylist():
         by_camera.setdefault(row["camera"], []).append(row)
@@ -40,7 +40,7 @@ def check(fold: Fold, attempts: int) -> None:
     assert {row["status"] for camera in ("front", "rear") for row in by_camera[camera]} == {"ok"}
     for camera, (stage, message) in EXPECTED.items():
         (row,) = by_camera[camera]
-        assert (row["status"], row["error_stage"], row["attempts"]) == ("failed", stage, attempts)
+        assert (row["status"], row["error_stage"], row["attempts"]) == ("failed", stage, 1)
         assert message in row["error_msg"]
         assert row["video_path"].endswith(f"/{camera}/083000.mp4")
 
@@ -48,18 +48,14 @@ def check(fold: Fold, attempts: int) -> None:
 def test_clips(uploads: Uploads, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("video_assets.stages.clips.make_clip", clip_or_misbehave)
     uploads.manifest()
-    check(uploads.clips(**LIMITS), attempts=1)
+    check(uploads.clips(**LIMITS))
 
 
-def test_frames_are_tried_again_as_often_as_may_be(uploads: Uploads, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frames(uploads: Uploads, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("video_assets.stages.frames.make_frames", frames_or_misbehave)
     uploads.manifest()
     uploads.clips()
-    for attempts in (1, 2):
-        fold = uploads.frames(**LIMITS, max_attempts=2)
-        check(fold, attempts)
-        assert fold.made == (len(WAYS) + 2 if attempts == 1 else len(WAYS))
-    assert uploads.frames(**LIMITS, max_attempts=2).made == 0
+    check(uploads.frames(**LIMITS))
 
 
 def test_frames_that_do_not_fit_into_memory_cost_their_clip(tmp_path: Path) -> None:
@@ -74,11 +70,10 @@ def test_frames_that_do_not_fit_into_memory_cost_their_clip(tmp_path: Path) -> N
     uploads.put("fine", make_video(tmp_path / "fine.mkv").read_bytes(), ".mkv")
     uploads.manifest()
     uploads.clips(item_memory_mib=512)
-    rows = {
-        row["camera"]: row for row in uploads.frames(item_memory_mib=512, frames_sampling="keyframes").rows.to_pylist()
-    }
+    tight = uploads.frames(item_memory_mib=512, frames_sampling="every_s=9")
+    rows = {row["camera"]: row for row in tight.rows.to_pylist()}
     assert (rows["huge"]["status"], rows["huge"]["error_stage"]) == ("failed", "memory")
     assert "VIDEO_ASSETS_ITEM_MEMORY_MIB" in rows["huge"]["error_msg"]
     assert rows["fine"]["status"] == "ok"
-    again = uploads.frames(item_memory_mib=4096, frames_sampling="keyframes")
+    again = uploads.frames(item_memory_mib=4096, frames_sampling="every_s=9")
     assert (again.made, again.count("failed")) == (1, 0)
