@@ -161,9 +161,9 @@ class SampledFrames:
                 if matched < len(already):
                     self._check_same(pts, already[matched])
                     matched += 1
-                    continue
-                given.append(pts)
-                yield pts, frame
+                else:
+                    given.append(pts)
+                    yield pts, frame
                 del frame
         if matched < len(already):
             self._check_same(None, already[matched])
