@@ -1,0 +1,67 @@
+"""Requests to one bucket, with its faults; credentials that expired are looked up anew, once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from video_assets.storage.s3_clients import S3Clients, connect
+from video_assets.storage.s3_errors import EXPIRED, S3Fault, is_absent, is_condition, s3_faults
+
+Answer = TypeVar("Answer")
+
+_SEEN_S = 60.0
+"""How long a bucket that was seen is taken to be there."""
+
+
+def ask(bucket: str, request: Callable[[S3Clients], Answer]) -> Answer:
+    """The answer to a request.
+
+    Raises:
+        S3Fault: what S3 says, with its code where it has one.
+        StoreUnavailable: no credentials or no region.
+    """
+    try:
+        with s3_faults():
+            return request(connect(bucket))
+    except S3Fault as fault:
+        explained = _explained(bucket, fault)
+        if explained.code not in EXPIRED:
+            raise explained from None
+    # A file or the environment may hold new ones by now; a fresh session reads both.
+    connect.cache_clear()
+    with s3_faults():
+        return request(connect(bucket))
+
+
+def call(bucket: str, method: str, **arguments: Any) -> Any:
+    """The answer to boto3's method of this name; faults as for `ask`."""
+    return ask(bucket, lambda clients: getattr(clients.boto, method)(**arguments))
+
+
+def _explained(bucket: str, fault: S3Fault) -> S3Fault:
+    """The fault, with a code where it has none: answers to HEAD have no body, so the bucket is asked again by GET."""
+    if fault.code or fault.status not in (301, 400, 403, 404) or is_condition(fault):
+        return fault
+    if is_absent(fault) and _was_seen(bucket, int(time.monotonic() / _SEEN_S)):
+        return fault
+    try:
+        with s3_faults():
+            connect(bucket).boto.list_objects_v2(Bucket=bucket, MaxKeys=1)
+    except S3Fault as other:
+        # Who may not list may still read: a refusal to list says nothing about an object.
+        return fault if other.code in ("AccessDenied", "") else other
+    return fault
+
+
+@lru_cache(maxsize=64)
+def _was_seen(bucket: str, period: int) -> bool:
+    """Whether the bucket is there, or may be; asked once in each period."""
+    try:
+        with s3_faults():
+            connect(bucket).boto.list_objects_v2(Bucket=bucket, MaxKeys=1)
+    except S3Fault as fault:
+        return fault.code == "AccessDenied"
+    return True
