@@ -8,7 +8,8 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from video_assets.storage.s3_clients import S3Clients, connect
-from video_assets.storage.s3_errors import EXPIRED, S3Fault, is_absent, is_condition, s3_faults
+from video_assets.storage.s3_errors import EXPIRED, S3Fault, is_absent, is_condition, is_other_region, s3_faults
+from video_assets.storage.s3_listing import list_page
 
 Answer = TypeVar("Answer")
 
@@ -24,16 +25,22 @@ def ask(bucket: str, request: Callable[[S3Clients], Answer]) -> Answer:
         StoreUnavailable: no credentials or no region.
     """
     try:
+        return _ask_once(bucket, request)
+    except S3Fault as fault:
+        # A refusal of HEAD has no body that could say "expired".
+        if fault.code not in EXPIRED and (fault.code or fault.status != 400):
+            raise
+    # A file or the environment may hold new ones by now; a fresh session reads both.
+    connect.cache_clear()
+    return _ask_once(bucket, request)
+
+
+def _ask_once(bucket: str, request: Callable[[S3Clients], Answer]) -> Answer:
+    try:
         with s3_faults():
             return request(connect(bucket))
     except S3Fault as fault:
-        explained = _explained(bucket, fault)
-        if explained.code not in EXPIRED:
-            raise explained from None
-    # A file or the environment may hold new ones by now; a fresh session reads both.
-    connect.cache_clear()
-    with s3_faults():
-        return request(connect(bucket))
+        raise _explained(bucket, fault) from None
 
 
 def call(bucket: str, method: str, **arguments: Any) -> Any:
@@ -42,14 +49,22 @@ def call(bucket: str, method: str, **arguments: Any) -> Any:
 
 
 def _explained(bucket: str, fault: S3Fault) -> S3Fault:
-    """The fault, with a code where it has none: answers to HEAD have no body, so the bucket is asked again by GET."""
-    if fault.code or fault.status not in (301, 400, 403, 404) or is_condition(fault):
+    """The fault, with a code or region where it has none: the bucket is asked once more, by a GET of boto3.
+
+    Answers to HEAD have no body that says what is wrong, and obstore does not tell the region it was sent to.
+
+    Raises:
+        StoreUnavailable: the bucket is in another region.
+    """
+    is_elsewhere = is_other_region(fault) and not fault.region
+    is_silent = not fault.code and fault.status in (400, 403, 404) and not is_condition(fault)
+    if not is_elsewhere and not is_silent:
         return fault
     if is_absent(fault) and _was_seen(bucket, int(time.monotonic() / _SEEN_S)):
         return fault
     try:
         with s3_faults():
-            connect(bucket).boto.list_objects_v2(Bucket=bucket, MaxKeys=1)
+            list_page(bucket, "", "", "", "", connect(bucket), max_keys=1)
     except S3Fault as other:
         # Who may not list may still read: a refusal to list says nothing about an object.
         return fault if other.code in ("AccessDenied", "") else other
@@ -61,7 +76,7 @@ def _was_seen(bucket: str, period: int) -> bool:
     """Whether the bucket is there, or may be; asked once in each period."""
     try:
         with s3_faults():
-            connect(bucket).boto.list_objects_v2(Bucket=bucket, MaxKeys=1)
+            list_page(bucket, "", "", "", "", connect(bucket), max_keys=1)
     except S3Fault as fault:
         return fault.code == "AccessDenied"
     return True

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 CREDENTIAL_LIFE = timedelta(minutes=5)
 """How long obstore may use credentials before it asks boto3's chain again."""
 
-_RETRY_S = timedelta(minutes=3)
+REQUEST_ATTEMPTS = 6
+"""How often a request is sent while the server is busy or cannot be reached, with growing waits between."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def _connect(bucket: str) -> S3Clients:
     region = environment().get("AWS_REGION") or session.region_name
     config = Config(
         signature_version="s3v4",
-        retries={"mode": "standard", "total_max_attempts": 6},
+        retries={"mode": "standard", "total_max_attempts": REQUEST_ATTEMPTS},
         connect_timeout=10,
         read_timeout=60,
         max_pool_connections=32,
@@ -98,7 +99,7 @@ def _connect(bucket: str) -> S3Clients:
             "read_timeout": "60s",
             "timeout": "1d",
         },
-        retry_config={"max_retries": 8, "retry_timeout": _RETRY_S},
+        retry_config={"max_retries": REQUEST_ATTEMPTS - 1, "retry_timeout": timedelta(minutes=3)},
         credential_provider=_Credentials(session),
     )
     return S3Clients(client, data, client.meta.endpoint_url, client.meta.region_name)

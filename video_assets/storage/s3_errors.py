@@ -26,10 +26,11 @@ _CODE = re.compile(r"<Code>(\w{1,64})</Code>")
 
 
 class S3Fault(Exception):
-    """An answer of S3 or the lack of one: HTTP status (0: no answer) and S3's code (may be empty)."""
+    """An answer of S3 or the lack of one: HTTP status (0: no answer), S3's code and the bucket's region, where told."""
 
-    def __init__(self, status: int, code: str, kind: str = "") -> None:
-        super().__init__(status, code, kind)
+    def __init__(self, status: int, code: str, kind: str = "", region: str = "") -> None:
+        super().__init__(status, code, kind, region)
+        self.region = region
         self.status = status
         self.code = code
         self.kind = kind
@@ -49,13 +50,15 @@ def s3_faults() -> Iterator[None]:
     except ClientError as error:
         answer, details = error.response.get("ResponseMetadata", {}), error.response.get("Error", {})
         code = str(details.get("Code", ""))
-        raise S3Fault(int(answer.get("HTTPStatusCode", 0)), "" if code.isdigit() else code) from None
+        region = str(answer.get("HTTPHeaders", {}).get("x-amz-bucket-region", details.get("Region", "")))
+        raise S3Fault(int(answer.get("HTTPStatusCode", 0)), "" if code.isdigit() else code, region=region) from None
     except BotoCoreError as error:
         raise S3Fault(0, "", type(error).__name__) from None
     except (BaseError, OSError) as error:  # obstore raises FileNotFoundError for 404
         text = str(error)
         status, said = _STATUS.search(text), _CODE.search(text)
-        names = {"AlreadyExistsError": 412, "PreconditionError": 412, "FileNotFoundError": 404}
+        # obstore's words for 301, which it cannot follow.
+        names = {"FileNotFoundError": 404, "GenericError": 301 if "redirect without LOCATION" in text else 0}
         number = int(status[1]) if status else names.get(type(error).__name__, 0)
         raise S3Fault(number, said[1] if said else "", type(error).__name__) from None
 
@@ -68,6 +71,11 @@ def is_absent(fault: S3Fault) -> bool:
 def is_condition(fault: S3Fault) -> bool:
     """Whether a condition did not hold, or another conditional write of the key was under way."""
     return fault.status == 412 or fault.code in ("PreconditionFailed", "ConditionalRequestConflict")
+
+
+def is_other_region(fault: S3Fault) -> bool:
+    """Whether the bucket is not where it was asked for."""
+    return fault.code in _REGION or fault.status == 301
 
 
 def object_error(fault: S3Fault, item: str, store: str, action: str) -> StoreError:
@@ -110,8 +118,12 @@ def _cause(fault: S3Fault, action: str) -> tuple[str, str]:
             f"no credentials were found ({fault.kind})",
             "Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run under a role.",
         )
-    if code in _REGION or status == 301:
-        return "lies in another region, or behind another endpoint", "Set AWS_REGION to the bucket's own region."
+    if is_other_region(fault):
+        region = f"the region {fault.region}, not the one that is set" if fault.region else "another region"
+        return (
+            f"lies in {region}",
+            f"Set AWS_REGION={fault.region}." if fault.region else "Set AWS_REGION to the bucket's own.",
+        )
     if code == "RequestTimeTooSkewed":
         return "this machine's clock is wrong", "Set the clock (NTP) and rerun."
     if code in _BUSY or status in (429, 503):

@@ -22,6 +22,9 @@ from video_assets.storage.s3_errors import wrong_region
 if TYPE_CHECKING:
     from video_assets.storage.s3_clients import S3Clients
 
+MAX_KEYS = 1000
+"""The most keys that S3 puts into one page."""
+
 _TOKEN = re.compile(r"<(/?\w+)(?:\s[^>]*)?>([^<]*)")
 _EPOCH = "1970-01-01T00:00:00Z"
 
@@ -72,7 +75,13 @@ def scan_page(body: bytes) -> ListingPage:
 
 
 def list_page(
-    bucket: str, prefix: str, delimiter: str, start_after: str, token: str, clients: S3Clients
+    bucket: str,
+    prefix: str,
+    delimiter: str,
+    start_after: str,
+    token: str,
+    clients: S3Clients,
+    max_keys: int = MAX_KEYS,
 ) -> ListingPage:
     """One page of a listing: the first, or that of a token.
 
@@ -81,8 +90,9 @@ def list_page(
         ClientError: as boto3 says it.
     """
     optional = {"Delimiter": delimiter, "StartAfter": start_after, "ContinuationToken": token}
-    given = {name: value for name, value in optional.items() if value}
-    answer = clients.boto.list_objects_v2(Bucket=bucket, Prefix=prefix, EncodingType="url", **given)
+    given: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": max_keys, "EncodingType": "url"}
+    given |= {name: value for name, value in optional.items() if value}
+    answer = clients.boto.list_objects_v2(**given)
     region = answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", clients.region)
     if region != clients.region:
         raise wrong_region(f"s3://{bucket}", region, clients.region)

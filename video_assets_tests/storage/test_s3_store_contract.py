@@ -12,7 +12,7 @@ from video_assets_tests.storage.object_store_contract import ObjectStoreContract
 
 class TestS3Store(ObjectStoreContract):
     @pytest.fixture
-    def store(self, bucket: str, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
+    def store(self, s3_root: str, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
         # Who waits for a dead holder here waits for less than a minute; a live one still renews its claim in time.
         monkeypatch.setattr(claim_lock, "LEASE_S", 7.0)
-        return open_store(f"s3://{bucket}/a store")
+        return open_store(s3_root)
