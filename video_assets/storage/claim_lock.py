@@ -60,10 +60,11 @@ def hold_claim(claims: Claims, store_uri: str, name: str, timeout_s: float) -> I
     renewer.start()
     try:
         yield
-    finally:
-        claim.done.set()
-        renewer.join()
-        claim.release()
+    except BaseException:
+        with contextlib.suppress(StoreError):
+            claim.release(renewer)
+        raise
+    claim.release(renewer)
 
 
 def _folder(name: str) -> str:
@@ -82,7 +83,7 @@ class _Claim:
         self._key = folder + uuid.uuid4().hex
         self._item = item
         self._seen: dict[tuple[str, str], float] = {}
-        self.done = threading.Event()
+        self._done = threading.Event()
 
     def acquire(self, timeout_s: float) -> None:
         deadline, wait_s = time.monotonic() + timeout_s, _POLL_S[0]
@@ -99,15 +100,22 @@ class _Claim:
             wait_s = min(_POLL_S[1], wait_s * 1.5)
 
     def keep(self) -> None:
-        """Renews the claim until `done`. What fails is tried again: only the lease's end can lose the lock."""
+        """Renews the claim until its release. What fails is tried again: only the lease's end can lose the lock."""
         number = 0
-        while not self.done.wait(RENEWAL_S):
+        while not self._done.wait(RENEWAL_S):
             number += 1
             with contextlib.suppress(StoreError):
                 if self._is_there():
                     self._write(number)
 
-    def release(self) -> None:
+    def release(self, renewer: threading.Thread) -> None:
+        """Takes the claim back.
+
+        Raises:
+            StoreUnavailable: it was not there any more.
+        """
+        self._done.set()
+        renewer.join()
         was_there = self._is_there()
         self._claims.delete(self._key)
         if not was_there:

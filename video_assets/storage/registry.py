@@ -66,8 +66,9 @@ def _scheme(uri: str) -> str:
 
 
 def _open_s3(uri: str, create: bool) -> ObjectStore:
+    bucket, prefix = parse_store_uri(uri)
     check_installed(_shown(uri))
-    return S3Store(*parse_store_uri(uri))
+    return S3Store(bucket, prefix)
 
 
 def _file_path(uri: str) -> Path:

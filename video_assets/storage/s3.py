@@ -5,7 +5,8 @@
 - The etag is S3's, without its quotes. Reads with an etag are conditional (`If-Match`) on the server.
 - A key that `object_keys.segment_fault` faults is listed but cannot be read.
 - An object put from an iterator goes up in parts of `PART_BYTES` once it has more than that, one part in memory.
-- What a dead writer leaves is a multipart upload that nobody sees; `sweep` aborts those older than `STALE`.
+- What a dead writer leaves is a multipart upload that nobody sees; `sweep` aborts those older than `STALE`,
+  and removes claims of locks (`claim_lock`) that old.
 """
 
 from __future__ import annotations
@@ -215,11 +216,14 @@ class S3Store(ObjectStore):
             for upload in stale:
                 target = {"Bucket": self._bucket, "Key": upload["Key"], "UploadId": upload["UploadId"]}
                 call(self._bucket, "abort_multipart_upload", **target)
-        except S3Fault as fault:
+            dead = [info.key for info in self.list_hidden(f"{HIDDEN_FOLDER}/locks/") if info.last_modified < before]
+            for key in dead:
+                self._delete(key)
+        except (S3Fault, StoreUnavailable) as fault:
             # Housekeeping that is not permitted, or that a compatible server does not know, stops no run.
             _logger.warning("%s: uploads that dead writers left could not be removed: %s", self.uri, fault)
             return 0
-        return len(stale)
+        return len(stale) + len(dead)
 
     def lock(self, name: str, *, timeout_s: float) -> AbstractContextManager[None]:
         return hold_claim(_Claims(self), self.uri, name, timeout_s)

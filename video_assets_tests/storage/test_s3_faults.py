@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
 from video_assets.storage.object_store import (
+    InvalidUri,
     ObjectChanged,
     ObjectNotFound,
     ObjectStore,
@@ -233,3 +235,35 @@ def test_a_large_object_goes_up_in_parts_and_comes_back(store: ObjectStore) -> N
     assert digest.digest() == hashlib.sha256(DATA * 8).digest()
     with pytest.raises(ObjectNotFound):
         store.head("big2")
+
+
+def test_the_secret_is_in_no_repr_and_no_log(
+    proxy: FaultProxy, store: ObjectStore, bucket: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    store.put("b", (DATA for _ in range(8)))
+    list(store.list())
+    proxy.faults = [Fault("", times=1000, status=403, code="SignatureDoesNotMatch")]
+    with pytest.raises(StoreUnavailable) as error:
+        store.head("b")
+    shown = [repr(store), repr(connect(bucket)), repr(error.value), repr(error.value.__context__), caplog.text]
+    assert not [text for text in shown if SECRET_KEY in text]
+
+
+def test_uploads_left_long_ago_are_aborted_and_no_others(
+    store: ObjectStore, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = store.multipart("left")
+    left.write_part(1, b"x")
+    assert store.sweep() == 0
+    monkeypatch.setattr("video_assets.storage.s3.STALE", timedelta(seconds=-1))
+    assert store.sweep() == 1
+    with pytest.raises(StoreError):
+        left.complete()
+    assert "Uploads" not in connect(bucket).boto.list_multipart_uploads(Bucket=bucket)
+
+
+def test_a_missing_extra_is_reported_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("video_assets.storage.s3_clients.find_spec", lambda name: None)
+    with pytest.raises(InvalidUri, match=r"pip install 'video-assets\[s3\]'"):
+        open_store("s3://bucket/prefix")
