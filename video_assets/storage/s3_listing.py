@@ -1,6 +1,6 @@
 """Listing a bucket: boto3 sends the requests, a small scanner reads the answers.
 
-boto3 spends 0.2 ms of CPU on each key; the scanner a thirtieth of it. obstore's listing is as cheap, but its paths
+boto3's own parser spends 140 µs of CPU on each key, the scanner 6. obstore's listing is as cheap, but its paths
 cannot say a prefix that ends within a name, fail on a key with `//`, and show the folder marker `a/` as an object `a`:
 all three are in real buckets.
 """
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 MAX_KEYS = 1000
 """The most keys that S3 puts into one page."""
 
-_TOKEN = re.compile(r"<(/?\w+)(?:\s[^>]*)?>([^<]*)")
+_TOKEN = re.compile(
+    r"<(Key|LastModified|ETag|Size|/Contents|/?CommonPrefixes|Prefix|NextContinuationToken)(?:\s[^>]*)?>([^<]*)"
+)
 _EPOCH = "1970-01-01T00:00:00Z"
 
 
@@ -139,7 +141,9 @@ class _ListingParser:
 def _info(entry: dict[str, str], is_encoded: bool) -> ObjectInfo:
     etag = entry.get("ETag", "").replace("&quot;", "").strip('"')
     # Whole seconds, as S3 itself and every HEAD says it; compatible servers list milliseconds too.
-    time = datetime.fromisoformat(entry.get("LastModified", _EPOCH)).replace(microsecond=0)
+    time = datetime.fromisoformat(entry.get("LastModified", _EPOCH))
+    if time.microsecond:
+        time = time.replace(microsecond=0)
     return ObjectInfo(_decoded(entry["Key"], is_encoded), int(entry.get("Size", 0)), etag, time)
 
 
