@@ -136,6 +136,8 @@ class S3Store(ObjectStore):
             with self._store_errors("s3:ListBucket"):
                 page = ask(self._bucket, request)
             yield page
+            if page.next_token and page.next_token == token:
+                raise StoreUnavailable(self.uri, "gives the same page again", "Use a store whose listing has pages.")
             token = page.next_token or None
 
     def head(self, key: str) -> ObjectInfo:
@@ -198,7 +200,7 @@ class S3Store(ObjectStore):
             "CopySourceIfMatch": f'"{source.etag}"',
         }
         if source.size_bytes > COPY_PART_BYTES:
-            return self._copy_in_parts(origin, source.size_bytes, key)
+            return self._copy_in_parts(origin, source, key)
         # An object can be copied onto itself only if something about it is said anew.
         directive = {"MetadataDirective": "REPLACE"} if key == source_key else {}
         with self._object_errors(source_key, source.etag):
@@ -288,10 +290,14 @@ class S3Store(ObjectStore):
 
         return S3MultipartUpload(send, self.uri_of(key), target, partial(self._published, key))
 
-    def _copy_in_parts(self, origin: dict[str, Any], size_bytes: int, key: str) -> ObjectInfo:
+    def _copy_in_parts(self, origin: dict[str, Any], source: ObjectInfo, key: str) -> ObjectInfo:
+        def copy(**part: Any) -> Any:
+            with self._object_errors(source.key, source.etag):
+                return call(self._bucket, "upload_part_copy", **origin, **part)
+
         with self._multipart(key) as upload:
-            for number, start in enumerate(range(0, size_bytes, COPY_PART_BYTES), start=1):
-                upload.copy_part(number, origin, start, min(start + COPY_PART_BYTES, size_bytes))
+            for number, start in enumerate(range(0, source.size_bytes, COPY_PART_BYTES), start=1):
+                upload.copy_part(number, copy, range(start, min(start + COPY_PART_BYTES, source.size_bytes)))
             return upload.complete()
 
     def _published(self, key: str, etag: str, size_bytes: int) -> ObjectInfo:

@@ -48,12 +48,11 @@ class S3MultipartUpload(MultipartUpload):
         with self._guard:
             self._parts[number] = _Part(answer["ETag"], len(data))
 
-    def copy_part(self, number: int, origin: dict[str, Any], start: int, end: int) -> None:
-        """Takes bytes `start` to `end` of another object, named as boto3's `CopySource…`, for part `number`."""
-        span = f"bytes={start}-{end - 1}"
-        answer = self._call("upload_part_copy", **self._target, **origin, PartNumber=number, CopySourceRange=span)
+    def copy_part(self, number: int, copy: Callable[..., Any], span: range) -> None:
+        """Takes the bytes `span` of another object for part `number`; `copy` sends boto3's `upload_part_copy`."""
+        answer = copy(**self._target, PartNumber=number, CopySourceRange=f"bytes={span.start}-{span.stop - 1}")
         with self._guard:
-            self._parts[number] = _Part(answer["CopyPartResult"]["ETag"], end - start)
+            self._parts[number] = _Part(answer["CopyPartResult"]["ETag"], len(span))
 
     def complete(self, *, if_absent: bool = False) -> ObjectInfo:
         self._check_open()

@@ -37,6 +37,7 @@ def read(bucket: str, key: str, item: str, etag: str | None, start: int, length:
         CorruptedRead: a whole object was read, and its bytes are not those of its etag.
     """
     digest = hashlib.md5(usedforsecurity=False)
+    is_whole = start == 0 and length is None
     position, end, failures = start, None if length is None else start + length, 0
     while end is None or position < end:
         try:
@@ -48,7 +49,8 @@ def read(bucket: str, key: str, item: str, etag: str | None, start: int, length:
                 pieces = iter(result.stream(min_chunk_size=_PIECE_BYTES))
             while piece := _next(pieces):
                 position += len(piece)
-                digest.update(piece)
+                if is_whole:
+                    digest.update(piece)
                 yield piece
             if position < end:
                 raise S3Fault(0, "", "IncompleteRead")
@@ -58,7 +60,6 @@ def read(bucket: str, key: str, item: str, etag: str | None, start: int, length:
             if fault.status or failures >= READ_ATTEMPTS:
                 raise
             wait_before(failures)
-    is_whole = start == 0 and length is None
     if is_whole and etag and _MD5.fullmatch(etag) and digest.hexdigest() != etag and _etag_is_md5(bucket, key, etag):
         raise CorruptedRead(item, "the bytes that came are not those of its etag", "Rerun; look at the network.")
 

@@ -263,6 +263,19 @@ def test_uploads_left_long_ago_are_aborted_and_no_others(
     assert "Uploads" not in connect(bucket).boto.list_multipart_uploads(Bucket=bucket)
 
 
+def test_a_large_copy_goes_in_parts_of_one_version(
+    proxy: FaultProxy, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("video_assets.storage.s3.COPY_PART_BYTES", 5 * 1024 * 1024)
+    store.put("big", DATA * 2)
+    assert store.copy("big", "copied").etag.endswith("-2")
+    assert store.get("copied") == DATA * 2
+    proxy.faults = [Fault("PUT .*partNumber=2", times=1000, status=412, code="PreconditionFailed")]
+    with pytest.raises(ObjectChanged, match="big"):
+        store.copy("big", "copied again")
+    assert "copied again" not in [info.key for info in store.list()]
+
+
 def test_a_missing_extra_is_reported_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("video_assets.storage.s3_clients.find_spec", lambda name: None)
     with pytest.raises(InvalidUri, match=r"pip install 'video-assets\[s3\]'"):
