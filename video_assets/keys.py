@@ -130,7 +130,7 @@ class SourceIdentity:
         if scheme == "file" and not host and path:
             return cls("file", "", "/" + unquote(path, errors="surrogateescape"))
         if scheme == "s3" and host and path:
-            return cls("s3", host, path)
+            return cls("s3", host, unquote(path))
         bucket, _, key = path.partition("/")
         if scheme == "oss" and host and bucket and key:
             return cls("oss", bucket, key)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from datetime import date as Date
 from fractions import Fraction
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote
 from zoneinfo import ZoneInfo
@@ -39,8 +39,13 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
     )
 
-    source: str | None = Field(None, description="Where the uploads are: a directory or URI (file://…).")
-    store: str = Field("data/store", description="Where tables, records and blobs go: a directory or URI.")
+    source: str | None = Field(
+        None, description="Where the uploads are: a directory or URI (file://…, s3://bucket/prefix)."
+    )
+    store: str = Field(
+        "data/store",
+        description="Where tables, records and blobs go: a directory or URI (file://…, s3://bucket/prefix).",
+    )
     index: str = Field("data/index", description="The vector index: a directory (embedded) or a Qdrant server's URL.")
     qdrant_api_key: SecretStr | None = Field(None, description="API key of the Qdrant server.")
 
@@ -227,9 +232,12 @@ class Settings(BaseSettings):
         return self.source
 
 
-def _folder(place: str) -> Path:
+def _folder(place: str) -> PurePath:
     """The folder that a path or URI means in the end; of a bucket or server, a path that no folder is in."""
-    return Path(unquote(place.removeprefix("file://"))).resolve()
+    scheme, separator, rest = place.partition("://")
+    if separator and scheme != "file":
+        return PurePath(f"{scheme}:", unquote(rest).strip("/"))
+    return Path(unquote(rest or place)).resolve()
 
 
 def variable(field: str) -> str:

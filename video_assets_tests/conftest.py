@@ -1,12 +1,16 @@
-"""What every test stands on: no settings of the machine, and a code location that loads in an empty place."""
+"""What every test stands on: no settings of the machine, a code location that loads in an empty place, servers."""
 
 from __future__ import annotations
 
 import os
 import tempfile
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from video_assets_tests.servers import s3_server
 
 for _name in [name for name in os.environ if name.startswith("VIDEO_ASSETS_") or name == "DAGSTER_HOME"]:
     del os.environ[_name]
@@ -18,3 +22,31 @@ os.environ["VIDEO_ASSETS_INDEX"] = str(Path(_LOADED_IN.name) / "index")
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     _LOADED_IN.cleanup()
+
+
+@pytest.fixture(scope="session")
+def s3_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A running S3 server."""
+    if not s3_server.is_installed():
+        pytest.skip("ministack, boto3 or obstore is not installed: pip install -e '.[test]'")
+    with s3_server.s3_server(tmp_path_factory.mktemp("s3")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def _s3_bucket(s3_url: str) -> str:
+    return s3_server.make_bucket(s3_url)
+
+
+@pytest.fixture
+def s3_bucket(s3_url: str, _s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a bucket that the tests share; this process and its children reach it by the environment."""
+    for name, value in s3_server.aws_environment(s3_url).items():
+        monkeypatch.setenv(name, value)
+    return _s3_bucket
+
+
+@pytest.fixture
+def s3_root(s3_bucket: str) -> str:
+    """The URI of an empty place in the shared bucket."""
+    return f"s3://{s3_bucket}/{uuid.uuid4().hex} é+"

@@ -65,7 +65,7 @@ def test_source_identity_leaves_the_endpoint_out() -> None:
     inner = SourceIdentity.of("oss://oss-cn-shanghai-internal.aliyuncs.com/fleet/veh-1/a.mp4")
     outer = SourceIdentity.of("oss://oss-cn-shanghai.aliyuncs.com/fleet/veh-1/a.mp4")
     assert inner == outer == SourceIdentity("oss", "fleet", "veh-1/a.mp4")
-    assert SourceIdentity.of("s3://fleet/veh-1/a b.mp4") == SourceIdentity("s3", "fleet", "veh-1/a b.mp4")
+    assert SourceIdentity.of("s3://fleet/veh-1/a%20b.mp4") == SourceIdentity("s3", "fleet", "veh-1/a b.mp4")
     assert SourceIdentity.of("file:///data/a%20b.mp4") == SourceIdentity("file", "", "/data/a b.mp4")
 
 

@@ -10,17 +10,14 @@ from urllib.parse import unquote_to_bytes
 from video_assets.storage.local_files import file_uri
 from video_assets.storage.local_store import LocalStore
 from video_assets.storage.object_store import InvalidUri, ObjectStore
-
-_OPENERS: dict[str, Callable[[str, bool], ObjectStore]] = {
-    "file": lambda uri, create: LocalStore(_file_path(uri), create=create),
-}
-"""How each scheme opens a store, from its URI and whether to make its folder."""
-
-_BUCKET_SCHEMES = ("s3", "oss")
+from video_assets.storage.s3 import S3Store
+from video_assets.storage.s3_clients import check_installed
+from video_assets.storage.s3_uri import parse_store_uri, split_object_uri
 
 
 def open_store(uri: str, *, create: bool = False) -> ObjectStore:
-    """The store at a URI: `file:///data/videos`, or a plain absolute path, or one that begins with `~`.
+    """The store at a URI: `file:///data/videos`, a plain absolute path, one that begins with `~`, or
+    `s3://bucket/prefix`. A bucket is not asked before the store's first use.
 
     Args:
         uri: the store's root.
@@ -41,7 +38,14 @@ def split_uri(uri: str) -> tuple[str, str]:
     Raises:
         InvalidUri: no object this version can open.
     """
-    _scheme(uri)
+    return _SPLITTERS[_scheme(uri)](uri)
+
+
+def _open_file(uri: str, create: bool) -> ObjectStore:
+    return LocalStore(_file_path(uri), create=create)
+
+
+def _split_file(uri: str) -> tuple[str, str]:
     if uri.endswith("/"):
         raise InvalidUri(_shown(uri), "names a folder, not a file", "Name one file, or open the folder as a store.")
     path = _file_path(uri)
@@ -57,13 +61,14 @@ def _scheme(uri: str) -> str:
     scheme = scheme.lower()
     if scheme in _OPENERS:
         return scheme
-    if scheme in _BUCKET_SCHEMES:
-        raise InvalidUri(
-            _shown(uri),
-            f"this version reads and writes file:// only, not {scheme}://",
-            "Copy or mount the bucket's files and give their folder as file:///….",
-        )
-    raise InvalidUri(_shown(uri), f"has the unknown scheme {scheme!r}", "Use file:///… or an absolute path.")
+    known = ", ".join(f"{name}://" for name in _OPENERS)
+    raise InvalidUri(_shown(uri), f"has the unknown scheme {scheme!r}", f"Use one of {known}, or an absolute path.")
+
+
+def _open_s3(uri: str, create: bool) -> ObjectStore:
+    bucket, prefix = parse_store_uri(uri)
+    check_installed(_shown(uri))
+    return S3Store(bucket, prefix)
 
 
 def _file_path(uri: str) -> Path:
@@ -120,3 +125,10 @@ def _shown(uri: str) -> str:
         return uri
     host, slash, path = rest.partition("?")[0].partition("/")
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+
+
+_OPENERS: dict[str, Callable[[str, bool], ObjectStore]] = {"file": _open_file, "s3": _open_s3}
+"""How each scheme opens a store, from its URI and whether to make its folder."""
+
+_SPLITTERS: dict[str, Callable[[str], tuple[str, str]]] = {"file": _split_file, "s3": split_object_uri}
+"""How each scheme splits the URI of an object into that of a store and a key."""

@@ -203,7 +203,25 @@ class ObjectStoreContract:
         with contextlib.suppress(InvalidKey):
             assert list(store.list(key if key.endswith("/") else f"{key}/")) == []
 
-    @pytest.mark.parametrize("key", ["a", "é/ü", "a b", "a%20b", "a?b#c&d+e", "~", "a..b/..c/d.", "a:b", "🎥" * 60])
+    @pytest.mark.parametrize(
+        "key",
+        [
+            "a",
+            "é/ü",
+            "a b",
+            "a%20b",
+            "a+b",
+            "100%",
+            "%2F",
+            "a?b#c&d+e",
+            "<&>\"'",
+            "~",
+            "a..b/..c/d.",
+            "a:b",
+            "🎥" * 60,
+            "/".join(["k" * 199] * 5) + "k",
+        ],
+    )
     def test_an_unusual_key_is_taken(self, store: ObjectStore, key: str) -> None:
         store.put(key, key.encode())
         assert _keys(store) == [key]
@@ -250,6 +268,19 @@ class ObjectStoreContract:
             store.put(key, b"")
         assert _keys(store) == keys
         assert _names(store.list_level()) == ["a-b", "a.txt", "a/", "a0", "b"]
+
+    def test_thousands_of_keys_are_listed_across_pages(self, store: ObjectStore) -> None:
+        keys = [f"cam {number % 3}/é+{number:04}%" for number in range(2_300)]
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda key: store.put(key, b""), keys))
+        keys.sort(key=str.encode)
+        assert _keys(store) == keys
+        assert [info.key for info in store.list("cam 1", start_after=keys[1_200])] == [
+            key for key in keys if key.startswith("cam 1") and key > keys[1_200]
+        ]
+        assert _names(store.list_level()) == ["cam 0/", "cam 1/", "cam 2/"]
+        assert _names(store.list_level(start_after="cam 0/")) == ["cam 1/", "cam 2/"]
+        assert _names(store.list_level("cam 0/", delimiter="%"))[-1] == keys[766]
 
     def test_list_level_says_what_is_an_object(self, store: ObjectStore) -> None:
         info = store.put("a/b", b"1")

@@ -51,8 +51,14 @@ def test_the_home_folder_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("uri", "says"),
     [
-        ("s3://bucket/prefix", "this version reads and writes file:// only, not s3://"),
-        ("OSS://endpoint/bucket", "this version reads and writes file:// only, not oss://"),
+        ("s3://", "begin with a bucket's name"),
+        ("s3:bucket/prefix", "begin with a bucket's name"),
+        ("s3://Bucket/prefix", "begin with a bucket's name.*AWS_ENDPOINT_URL_S3"),
+        ("s3://127.0.0.1:9000/bucket/prefix", "begin with a bucket's name.*AWS_ENDPOINT_URL_S3"),
+        ("s3://bucket--use1-az4--x-s3/a", "S3 Express"),
+        ("s3://bucket/a//b/c", "holds '//'"),
+        ("s3://bucket/../a/b", "'..'"),
+        ("s3://bucket/a?x=1", "%3F"),
         ("gs://bucket", "unknown scheme 'gs'"),
         ("https://example.org/a", "unknown scheme 'https'"),
         ("videos", "relative path.*file:///.*/videos"),

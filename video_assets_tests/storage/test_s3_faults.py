@@ -1,0 +1,282 @@
+"""What goes wrong between a store and S3: it is mended, or it stops with an error that says what to do."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from video_assets.storage.object_store import (
+    InvalidUri,
+    ObjectChanged,
+    ObjectNotFound,
+    ObjectStore,
+    ObjectUnreadable,
+    StoreError,
+    StoreUnavailable,
+)
+from video_assets.storage.registry import open_store
+from video_assets.storage.s3_clients import connect
+from video_assets.storage.s3_reads import CorruptedRead
+from video_assets_tests.servers.fault_proxy import Fault, FaultProxy
+from video_assets_tests.servers.s3_server import SECRET_KEY, make_bucket
+
+DATA = bytes(range(256)) * 20_000
+
+
+@pytest.fixture(scope="module")
+def running_proxy(s3_url: str) -> Iterator[FaultProxy]:
+    with FaultProxy(s3_url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def bucket(s3_url: str, s3_bucket: str) -> Iterator[str]:
+    """A bucket of the test's own; nothing that was learned about clients here stays."""
+    connect.cache_clear()
+    yield make_bucket(s3_url)
+    connect.cache_clear()
+
+
+@pytest.fixture
+def proxy(running_proxy: FaultProxy, bucket: str, monkeypatch: pytest.MonkeyPatch) -> FaultProxy:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", running_proxy.url)
+    running_proxy.faults = []
+    return running_proxy
+
+
+@pytest.fixture
+def store(proxy: FaultProxy, bucket: str) -> ObjectStore:
+    store = open_store(f"s3://{bucket}/videos")
+    store.put("a.mp4", DATA)
+    return store
+
+
+def test_a_cut_stream_goes_on_where_it_broke(proxy: FaultProxy, store: ObjectStore) -> None:
+    proxy.faults = [Fault("GET .*a.mp4", times=3, cut_at=1_500_000)]
+    assert b"".join(store.stream("a.mp4")) == DATA
+    assert proxy.faults[0].times == 0
+
+
+def test_a_stream_that_was_cut_never_goes_on_with_another_version(proxy: FaultProxy, store: ObjectStore) -> None:
+    proxy.faults = [Fault("GET .*a.mp4", cut_at=2_500_000)]
+    stream = store.stream("a.mp4")
+    read = next(stream)
+    store.put("a.mp4", DATA[::-1])
+    with pytest.raises(ObjectChanged, match=r"a\.mp4.*version"):
+        read += b"".join(stream)
+    assert DATA.startswith(read)
+
+
+def test_a_cut_range_is_whole(proxy: FaultProxy, store: ObjectStore) -> None:
+    proxy.faults = [Fault("GET .*a.mp4", times=2, cut_at=1000)]
+    assert store.get("a.mp4", start=777, length=3_000_000) == DATA[777:3_000_777]
+
+
+def test_a_stream_that_breaks_for_ever_stops(proxy: FaultProxy, store: ObjectStore) -> None:
+    proxy.faults = [Fault("GET .*a.mp4", times=1000, cut_at=0)]
+    with pytest.raises(StoreUnavailable, match="stopped answering"):
+        list(store.stream("a.mp4"))
+
+
+def test_a_changed_byte_is_found_out_and_the_object_read_again(proxy: FaultProxy, store: ObjectStore) -> None:
+    proxy.faults = [Fault("GET .*a.mp4", corrupt_at=1_000_000)]
+    assert store.get("a.mp4") == DATA
+
+
+def test_a_changed_byte_ends_a_stream_with_an_error(proxy: FaultProxy, store: ObjectStore) -> None:
+    proxy.faults = [Fault("GET .*a.mp4", corrupt_at=1_000_000)]
+    with pytest.raises(CorruptedRead, match=r"a\.mp4.*etag"):
+        list(store.stream("a.mp4"))
+
+
+def test_a_copy_of_a_changed_stream_publishes_nothing(proxy: FaultProxy, store: ObjectStore) -> None:
+    proxy.faults = [Fault("GET .*a.mp4", corrupt_at=1_000_000)]
+    with pytest.raises(CorruptedRead):
+        store.put("b.mp4", store.stream("a.mp4"))
+    assert [info.key for info in store.list()] == ["a.mp4"]
+
+
+def test_a_listing_that_is_cut_is_asked_again(proxy: FaultProxy, store: ObjectStore) -> None:
+    proxy.faults = [Fault("GET .*list-type=2", times=2, cut_at=200)]
+    assert [info.key for info in store.list()] == ["a.mp4"]
+
+
+@pytest.mark.parametrize(("status", "code"), [(503, "SlowDown"), (429, "TooManyRequests"), (500, "InternalError")])
+def test_a_busy_server_is_asked_again(proxy: FaultProxy, store: ObjectStore, status: int, code: str) -> None:
+    proxy.faults = [Fault("", times=2, status=status, code=code)]
+    assert store.get("a.mp4") == DATA
+    proxy.faults = [Fault("", times=2, status=status, code=code)]
+    assert [info.key for info in store.list()] == ["a.mp4"]
+    proxy.faults = [Fault("", times=2, status=status, code=code)]
+    assert store.put("b.mp4", b"bytes") == store.head("b.mp4")
+    assert proxy.faults[0].times == 0
+
+
+def test_expired_credentials_are_looked_up_anew(proxy: FaultProxy, store: ObjectStore) -> None:
+    for use in (lambda: store.get("a.mp4"), lambda: list(store.list()), lambda: store.head("a.mp4")):
+        proxy.faults = [Fault("", status=400, code="ExpiredToken")]
+        assert use()
+
+
+def test_credentials_that_stay_expired_stop_with_the_way_out(proxy: FaultProxy, store: ObjectStore) -> None:
+    for use in (lambda: store.get("a.mp4"), lambda: list(store.list()), lambda: store.put("b", b"")):
+        proxy.faults = [Fault("", times=1000, status=400, code="ExpiredToken")]
+        with pytest.raises(StoreUnavailable, match=r"credentials have expired.*aws sso login"):
+            use()
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "says"),
+    [
+        (403, "InvalidAccessKeyId", "refuses the credentials.*AWS_PROFILE"),
+        (403, "SignatureDoesNotMatch", "refuses the credentials.*AWS_PROFILE"),
+        (403, "RequestTimeTooSkewed", "clock is wrong"),
+        (404, "NoSuchBucket", "there is no such bucket.*AWS_ENDPOINT_URL_S3"),
+        (400, "AuthorizationHeaderMalformed", "another region.*AWS_REGION"),
+    ],
+)
+def test_a_refusal_says_which_and_how_to_mend_it(
+    proxy: FaultProxy, store: ObjectStore, status: int, code: str, says: str
+) -> None:
+    for use in (
+        lambda: store.get("a.mp4"),
+        lambda: list(store.list()),
+        lambda: store.put("b", b""),
+        lambda: store.head("a.mp4"),
+    ):
+        proxy.faults = [Fault("", times=1000, status=status, code=code)]
+        with pytest.raises(StoreUnavailable, match=rf"(?s)s3://.*{says}") as error:
+            use()
+        assert SECRET_KEY not in f"{error.value!r} {error.value}"
+
+
+def test_what_is_not_permitted_is_one_object_or_the_store(proxy: FaultProxy, store: ObjectStore) -> None:
+    proxy.faults = [Fault("", times=1000, status=403, code="AccessDenied")]
+    with pytest.raises(ObjectUnreadable, match="s3:GetObject"):
+        store.get("a.mp4")
+    with pytest.raises(ObjectUnreadable, match="s3:GetObject"):
+        store.head("a.mp4")
+    with pytest.raises(StoreUnavailable, match="s3:ListBucket"):
+        list(store.list())
+    with pytest.raises(StoreUnavailable, match="s3:PutObject"):
+        store.put("b", b"")
+
+
+def test_a_bucket_in_another_region_is_named(proxy: FaultProxy, store: ObjectStore) -> None:
+    headers = {"x-amz-bucket-region": "eu-west-1"}
+    proxy.faults = [Fault("", times=1000, status=301, code="PermanentRedirect", headers=headers)]
+    for use in (
+        lambda: list(store.list()),
+        lambda: store.get("a.mp4"),
+        lambda: store.head("a.mp4"),
+        lambda: store.put("b", b""),
+    ):
+        with pytest.raises(StoreUnavailable, match=r"lies in the region eu-west-1.*AWS_REGION=eu-west-1"):
+            use()
+
+
+def test_a_bucket_that_is_not_there_is_no_missing_object(proxy: FaultProxy) -> None:
+    store = open_store("s3://no-such-bucket-here/videos")
+    for use in (
+        lambda: store.head("a"),
+        lambda: store.get("a"),
+        lambda: list(store.list()),
+        lambda: store.put("a", b""),
+    ):
+        with pytest.raises(StoreUnavailable, match=r"s3://no-such-bucket-here.*no such bucket"):
+            use()
+
+
+def test_a_server_that_is_not_there_is_named(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
+    monkeypatch.setattr("video_assets.storage.s3_clients.REQUEST_ATTEMPTS", 1)
+    connect.cache_clear()
+    for use in (lambda: store.get("a.mp4"), lambda: list(store.list())):
+        with pytest.raises(StoreUnavailable, match=r"cannot be reached.*AWS_ENDPOINT_URL_S3"):
+            use()
+
+
+def test_no_credentials_at_all_says_what_to_set(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    connect.cache_clear()
+    with pytest.raises(StoreUnavailable, match=r"no credentials.*AWS_PROFILE"):
+        list(open_store(f"s3://{bucket}").list())
+
+
+def test_an_upload_that_broke_off_leaves_no_parts(proxy: FaultProxy, store: ObjectStore, bucket: str) -> None:
+    proxy.faults = [Fault("PUT .*partNumber=2", times=1000, status=403, code="AccessDenied")]
+    with pytest.raises(StoreUnavailable, match="s3:PutObject"):
+        store.put("big", (DATA for _ in range(8)))
+    assert [info.key for info in store.list()] == ["a.mp4"]
+    assert "Uploads" not in connect(bucket).boto.list_multipart_uploads(Bucket=bucket)
+
+
+def test_a_server_without_conditional_writes_is_found_out(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(f"s3://{bucket}/elsewhere")
+    monkeypatch.setattr("video_assets.storage.s3._keeps_conditions", lambda bucket, prefix: False)
+    assert not store.conditional_put
+    store.put("a", b"1", if_absent=True)
+    with pytest.raises(StoreError, match="exists"):
+        store.put("a", b"2", if_absent=True)
+    assert store.get("a") == b"1"
+
+
+def test_a_large_object_goes_up_in_parts_and_comes_back(store: ObjectStore) -> None:
+    info = store.put("big", (DATA for _ in range(8)))
+    assert info == store.head("big")
+    assert info.etag.endswith("-3")
+    digest = hashlib.sha256()
+    for chunk in store.stream("big"):
+        digest.update(chunk)
+    assert digest.digest() == hashlib.sha256(DATA * 8).digest()
+    with pytest.raises(ObjectNotFound):
+        store.head("big2")
+
+
+def test_the_secret_is_in_no_repr_and_no_log(
+    proxy: FaultProxy, store: ObjectStore, bucket: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    store.put("b", (DATA for _ in range(8)))
+    list(store.list())
+    proxy.faults = [Fault("", times=1000, status=403, code="SignatureDoesNotMatch")]
+    with pytest.raises(StoreUnavailable) as error:
+        store.head("b")
+    shown = [repr(store), repr(connect(bucket)), repr(error.value), repr(error.value.__context__), caplog.text]
+    assert not [text for text in shown if SECRET_KEY in text]
+
+
+def test_uploads_left_long_ago_are_aborted_and_no_others(
+    store: ObjectStore, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = store.multipart("left")
+    left.write_part(1, b"x")
+    assert store.sweep() == 0
+    monkeypatch.setattr("video_assets.storage.s3.STALE", timedelta(seconds=-1))
+    assert store.sweep() == 1
+    with pytest.raises(StoreError):
+        left.complete()
+    assert "Uploads" not in connect(bucket).boto.list_multipart_uploads(Bucket=bucket)
+
+
+def test_a_large_copy_goes_in_parts_of_one_version(
+    proxy: FaultProxy, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("video_assets.storage.s3.COPY_PART_BYTES", 5 * 1024 * 1024)
+    store.put("big", DATA * 2)
+    assert store.copy("big", "copied").etag.endswith("-2")
+    assert store.get("copied") == DATA * 2
+    proxy.faults = [Fault("PUT .*partNumber=2", times=1000, status=412, code="PreconditionFailed")]
+    with pytest.raises(ObjectChanged, match="big"):
+        store.copy("big", "copied again")
+    assert "copied again" not in [info.key for info in store.list()]
+
+
+def test_a_missing_extra_is_reported_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("video_assets.storage.s3_clients.find_spec", lambda name: None)
+    with pytest.raises(InvalidUri, match=r"pip install 'video-assets\[s3\]'"):
+        open_store("s3://bucket/prefix")
