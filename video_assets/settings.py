@@ -24,7 +24,15 @@ from video_assets.errors import VideoAssetsError
 from video_assets.path_template import PathTemplate, TemplateError
 
 PREFIX = "VIDEO_ASSETS_"
-_PLAIN_NAMES = {"video_extensions": "VIDEO_EXTENSIONS"}
+_PLAIN_NAMES = {
+    "video_extensions": "VIDEO_EXTENSIONS",
+    "oss_access_key_id": "OSS_ACCESS_KEY_ID",
+    "oss_access_key_secret": "OSS_ACCESS_KEY_SECRET",
+    "oss_session_token": "OSS_SESSION_TOKEN",
+    "oss_role_arn": "OSS_ROLE_ARN",
+    "oss_region": "OSS_REGION",
+    "oss_list_max_keys": "OSS_LIST_MAX_KEYS",
+}
 
 
 class SettingsError(VideoAssetsError):
@@ -38,7 +46,7 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
     )
 
-    source: str | None = Field(None, description="Where the uploads are: a directory or URI (file://…).")
+    source: str | None = Field(None, description="Where the uploads are: a directory or URI (file://…, oss://…).")
     store: str = Field("data/store", description="Where tables, records and blobs go: a directory or URI.")
     index: str = Field("data/index", description="The vector index: a directory (embedded) or a Qdrant server's URL.")
     qdrant_api_key: SecretStr | None = Field(None, description="API key of the Qdrant server.")
@@ -85,6 +93,40 @@ class Settings(BaseSettings):
     max_attempts: int = Field(3, ge=1, description="A failed item is tried in this many runs, then left failed.")
     failure_limit: float = Field(
         0.2, ge=0, le=1, description="A partition with a larger share of failed rows fails its asset check."
+    )
+
+    oss_access_key_id: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("OSS_ACCESS_KEY_ID", "oss_access_key_id"),
+        description="OSS_ACCESS_KEY_ID: access key for oss:// URIs; without one, the RAM role of the ECS machine.",
+    )
+    oss_access_key_secret: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("OSS_ACCESS_KEY_SECRET", "oss_access_key_secret"),
+        description="OSS_ACCESS_KEY_SECRET: the secret of that access key.",
+    )
+    oss_session_token: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("OSS_SESSION_TOKEN", "oss_session_token"),
+        description="OSS_SESSION_TOKEN: the STS token of a temporary access key.",
+    )
+    oss_role_arn: str | None = Field(
+        None,
+        validation_alias=AliasChoices("OSS_ROLE_ARN", "oss_role_arn"),
+        description="OSS_ROLE_ARN: a RAM role that the access key takes through STS.",
+    )
+    oss_region: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9-]+$",
+        validation_alias=AliasChoices("OSS_REGION", "oss_region"),
+        description="OSS_REGION: the region to sign for, where the endpoint does not say it (cn-hangzhou).",
+    )
+    oss_list_max_keys: int = Field(
+        1000,
+        ge=1,
+        le=1000,
+        validation_alias=AliasChoices("OSS_LIST_MAX_KEYS", "oss_list_max_keys"),
+        description="OSS_LIST_MAX_KEYS: keys a page of a listing of OSS.",
     )
 
     @field_validator("video_extensions", "embed_models", mode="before")

@@ -10,17 +10,28 @@ from urllib.parse import unquote_to_bytes
 from video_assets.storage.local_files import file_uri
 from video_assets.storage.local_store import LocalStore
 from video_assets.storage.object_store import InvalidUri, ObjectStore
+from video_assets.storage.oss import OssStore
+from video_assets.storage.oss_uri import check_prefix, parse_oss_uri
 
 _OPENERS: dict[str, Callable[[str, bool], ObjectStore]] = {
     "file": lambda uri, create: LocalStore(_file_path(uri), create=create),
+    "oss": lambda uri, create: OssStore(check_prefix(parse_oss_uri(uri, _shown(uri)), _shown(uri))),
 }
 """How each scheme opens a store, from its URI and whether to make its folder."""
 
-_BUCKET_SCHEMES = ("s3", "oss")
+_SPLITTERS: dict[str, Callable[[str], tuple[str, str]]] = {
+    "file": lambda uri: _split_file(uri),
+    "oss": lambda uri: _split_oss(uri),
+}
+"""How each scheme splits the URI of an object into those of its store and its key."""
+
+_BUCKET_SCHEMES = ("s3",)
 
 
 def open_store(uri: str, *, create: bool = False) -> ObjectStore:
-    """The store at a URI: `file:///data/videos`, or a plain absolute path, or one that begins with `~`.
+    """The store at a URI: `file:///data/videos`, `oss://endpoint/bucket/prefix`, or an absolute path (`~` too).
+
+    A bucket is not asked for before its first use.
 
     Args:
         uri: the store's root.
@@ -36,17 +47,29 @@ def open_store(uri: str, *, create: bool = False) -> ObjectStore:
 def split_uri(uri: str) -> tuple[str, str]:
     """Splits the URI of one object into the URI of a store and the key in it.
 
-    A file's store is the folder it lies in: `file:///data/a/b.mp4` gives `("file:///data/a", "b.mp4")`.
+    A file's store is the folder it lies in: `file:///data/a/b.mp4` gives `("file:///data/a", "b.mp4")`. An object's
+    is its bucket: `oss://endpoint/bucket/a/b.mp4` gives `("oss://endpoint/bucket", "a/b.mp4")`.
 
     Raises:
         InvalidUri: no object this version can open.
     """
-    _scheme(uri)
+    split = _SPLITTERS[_scheme(uri)]
     if uri.endswith("/"):
         raise InvalidUri(_shown(uri), "names a folder, not a file", "Name one file, or open the folder as a store.")
+    return split(uri)
+
+
+def _split_file(uri: str) -> tuple[str, str]:
     path = _file_path(uri)
     _refuse_disk_root(path.parent, uri)
     return file_uri(os.fsencode(path.parent)), os.fsencode(path.name).decode("utf-8", "surrogateescape")
+
+
+def _split_oss(uri: str) -> tuple[str, str]:
+    place = parse_oss_uri(uri, _shown(uri))
+    if not place.path:
+        raise InvalidUri(_shown(uri), "names a bucket, not an object", "Add the object's key.")
+    return place.bucket_uri, place.path
 
 
 def _scheme(uri: str) -> str:
@@ -60,10 +83,10 @@ def _scheme(uri: str) -> str:
     if scheme in _BUCKET_SCHEMES:
         raise InvalidUri(
             _shown(uri),
-            f"this version reads and writes file:// only, not {scheme}://",
+            f"this version reads and writes file:// and oss:// only, not {scheme}://",
             "Copy or mount the bucket's files and give their folder as file:///….",
         )
-    raise InvalidUri(_shown(uri), f"has the unknown scheme {scheme!r}", "Use file:///… or an absolute path.")
+    raise InvalidUri(_shown(uri), f"has the unknown scheme {scheme!r}", "Use file:///…, oss://… or an absolute path.")
 
 
 def _file_path(uri: str) -> Path:

@@ -51,8 +51,7 @@ def test_the_home_folder_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("uri", "says"),
     [
-        ("s3://bucket/prefix", "this version reads and writes file:// only, not s3://"),
-        ("OSS://endpoint/bucket", "this version reads and writes file:// only, not oss://"),
+        ("s3://bucket/prefix", "this version reads and writes file:// and oss:// only, not s3://"),
         ("gs://bucket", "unknown scheme 'gs'"),
         ("https://example.org/a", "unknown scheme 'https'"),
         ("videos", "relative path.*file:///.*/videos"),

@@ -1,0 +1,121 @@
+"""Reads of one version of an object: whole, verified by CRC64 and resumed where they break, or a range."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from video_assets.storage.object_store import STREAM_CHUNK_BYTES, ObjectUnreadable
+from video_assets.storage.oss_client import ATTEMPTS, OssConnection
+from video_assets.storage.oss_errors import code_of, store_errors, unreachable
+from video_assets.storage.oss_uri import OssPlace
+
+
+class OssObjectReader:
+    """Reads of the object `key` (the bucket's own, whole key) as it is at the first of them, or at `etag`.
+
+    Args:
+        item: the object's URI, for errors.
+    """
+
+    def __init__(self, connection: OssConnection, place: OssPlace, key: str, item: str, etag: str | None) -> None:
+        self._client = connection.client
+        self._place = place
+        self._key = key
+        self._item = item
+        self._etag = etag
+        self._crc: int | None = None
+
+    def range(self, start: int, length: int | None) -> bytes:
+        """Bytes `start` to `start + length`, cut at the object's end. OSS sends no checksum of a range."""
+        from requests import RequestException
+
+        breaks = 0
+        while True:
+            answer = self._get(f"bytes={start}-" if length is None else f"bytes={start}-{start + length - 1}")
+            if answer is None:
+                return b""
+            try:
+                with answer.body as body:
+                    return b"".join(body.iter_bytes(block_size=STREAM_CHUNK_BYTES))
+            except RequestException as error:
+                breaks += 1
+                self._pause(breaks, error)
+
+    def whole(self) -> bytes:
+        """All bytes, read again if they arrive damaged."""
+        for attempt in range(ATTEMPTS):
+            try:
+                return b"".join(self.stream(STREAM_CHUNK_BYTES))
+            except ObjectUnreadable:
+                if attempt == ATTEMPTS - 1:
+                    raise
+        raise AssertionError
+
+    def stream(self, chunk_bytes: int) -> Iterator[bytes]:
+        """All bytes in chunks. A connection that breaks is taken up where it broke, for the same version.
+
+        The last chunk is held back until the CRC64 of the whole is right, so that nobody takes damaged bytes for all.
+
+        Raises:
+            ObjectUnreadable: the bytes arrived damaged.
+        """
+        from alibabacloud_oss_v2.crc import Crc64
+        from requests import RequestException
+
+        crc, held, place, breaks = Crc64(0), b"", 0, 0
+        while True:
+            try:
+                for chunk in self._body(place, chunk_bytes):
+                    if held:
+                        yield held
+                    crc.update(chunk)
+                    held, place, breaks = chunk, place + len(chunk), 0
+                break
+            except RequestException as error:
+                breaks += 1
+                self._pause(breaks, error)
+        if self._crc not in (None, crc.sum64()):
+            raise ObjectUnreadable(self._item, "arrived damaged: its CRC64 is another", "Run again: it is read anew.")
+        if held:
+            yield held
+
+    def _body(self, start: int, chunk_bytes: int) -> Iterator[bytes]:
+        """The chunks from `start` on; notes the version and the checksum of the whole, for later requests."""
+        answer = self._get(f"bytes={start}-" if start else None)
+        if answer is None:
+            return
+        self._etag = (answer.etag or "").strip('"') or self._etag
+        self._crc = int(answer.hash_crc64) if answer.hash_crc64 else self._crc
+        with answer.body as body:
+            yield from body.iter_bytes(block_size=chunk_bytes)
+
+    def _pause(self, breaks: int, error: Exception) -> None:
+        """Waits before the next try, or gives up."""
+        if breaks >= ATTEMPTS:
+            raise unreachable(self._place, error) from error
+        time.sleep(random.uniform(0, 0.1 * 2**breaks))  # noqa: S311 (jitter)
+
+    def _get(self, span: str | None) -> Any:
+        """The answer to one GET; None for a range that begins at or beyond the end."""
+        from alibabacloud_oss_v2 import GetObjectRequest
+        from alibabacloud_oss_v2.exceptions import BaseError
+
+        strict = "standard" if span else None
+        with store_errors(self._place, self._item):
+            try:
+                return self._client.get_object(
+                    GetObjectRequest(
+                        self._place.bucket,
+                        self._key,
+                        if_match=f'"{self._etag}"' if self._etag else None,
+                        range_header=span,
+                        range_behavior=strict,
+                    )
+                )
+            except BaseError as error:
+                if code_of(error) == "InvalidRange":
+                    return None
+                raise
