@@ -11,6 +11,7 @@ from typing import Any
 from video_assets.settings import load_settings
 from video_assets.storage.object_store import StoreUnavailable
 from video_assets.storage.oss_credentials import RenewedKeys, provider
+from video_assets.storage.oss_errors import TOKEN_CODES
 from video_assets.storage.oss_uri import OssEndpoint
 
 ATTEMPTS = 5
@@ -118,8 +119,7 @@ def _keep_encoded(response: Any, **_: Any) -> None:
 
 def _retryer(keys: RenewedKeys) -> Any:
     from alibabacloud_oss_v2 import exceptions, retry
-
-    from video_assets.storage.oss_errors import TOKEN_CODES
+    from requests import RequestException
 
     class Retryer(retry.StandardRetryer):  # type: ignore[misc, unused-ignore]
         """Tries again what another try may mend, and an expired token once it could be renewed."""
@@ -129,7 +129,9 @@ def _retryer(keys: RenewedKeys) -> Any:
                 if error.code in TOKEN_CODES:
                     return keys.renew()
                 return error.status_code >= 500 or error.status_code in (408, 429)
-            return isinstance(error, exceptions.RequestError | exceptions.ResponseError | exceptions.InconsistentError)
+            # A refusal whose body breaks off comes as the bare error of requests.
+            mended = exceptions.RequestError | exceptions.ResponseError | exceptions.InconsistentError
+            return isinstance(error, mended | RequestException)
 
         def retry_delay(self, attempt: int, error: Exception) -> float:
             asked = (getattr(error, "headers", None) or {}).get("Retry-After", "")

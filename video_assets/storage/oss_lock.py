@@ -29,12 +29,13 @@ from video_assets.storage.object_keys import HIDDEN_FOLDER, printable_key
 from video_assets.storage.object_store import LockTimeout, StoreError, StoreUnavailable
 from video_assets.storage.oss_client import OssConnection
 from video_assets.storage.oss_errors import code_of, store_errors
+from video_assets.storage.oss_read import get_range
 from video_assets.storage.oss_uri import OssPlace
 
-LEASE_S = 60.0
+LEASE_S = 30.0
 """A lock whose holder has not renewed it for so long is free."""
 
-RENEW_S = 10.0
+RENEW_S = 6.0
 RECORD_BYTES = 256
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.02, 1.0
 
@@ -133,22 +134,17 @@ class OssLock:
         )
 
     def _look(self) -> _State:
-        from alibabacloud_oss_v2 import GetObjectRequest
         from alibabacloud_oss_v2.exceptions import BaseError
 
         with store_errors(self._place, self._uri):
             try:
-                asked = GetObjectRequest(
-                    self._place.bucket, self._key, range_header=f"bytes=-{RECORD_BYTES}", range_behavior="standard"
-                )
-                answer = self._client.get_object(asked)
-                line = answer.body.read()
+                answer = get_range(self._client, self._place, self._key, f"bytes=-{RECORD_BYTES}")
             except BaseError as error:
                 if code_of(error) == "NoSuchKey":
                     return _State(0, None)
                 raise
-        length = int(answer.content_range.rpartition("/")[2]) if answer.content_range else len(line)
-        return _State(length, _Record.parse(line, self._uri))
+        line, span = answer.http_response.content, answer.headers.get("Content-Range", "")
+        return _State(int(span.rpartition("/")[2] or len(line)), _Record.parse(line, self._uri))
 
     def _append(self, seen: _State, record: _Record) -> _State | None:
         """Writes a record after the one seen; None if another was written meanwhile."""

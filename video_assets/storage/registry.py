@@ -53,13 +53,12 @@ def split_uri(uri: str) -> tuple[str, str]:
     Raises:
         InvalidUri: no object this version can open.
     """
-    split = _SPLITTERS[_scheme(uri)]
-    if uri.endswith("/"):
-        raise InvalidUri(_shown(uri), "names a folder, not a file", "Name one file, or open the folder as a store.")
-    return split(uri)
+    return _SPLITTERS[_scheme(uri)](uri)
 
 
 def _split_file(uri: str) -> tuple[str, str]:
+    if uri.endswith("/"):
+        raise InvalidUri(_shown(uri), "names a folder, not a file", "Name one file, or open the folder as a store.")
     path = _file_path(uri)
     _refuse_disk_root(path.parent, uri)
     return file_uri(os.fsencode(path.parent)), os.fsencode(path.name).decode("utf-8", "surrogateescape")

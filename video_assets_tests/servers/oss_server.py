@@ -17,7 +17,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -43,6 +43,7 @@ class Fault:
         status: answer with this status and `code`, before anything is done.
         truncate_at: send so many bytes of the body under its full Content-Length, then close.
         corrupt: turn one byte of the body over; headers say what it was.
+        corrupt_upload: turn one byte of the request's body over before anything is done with it.
         delay_s: wait before the answer.
         reset: reset the connection instead of answering; the operation is not done.
         lose_answer: do the operation, then reset the connection.
@@ -55,6 +56,7 @@ class Fault:
     headers: Mapping[str, str] = field(default_factory=dict)
     truncate_at: int | None = None
     corrupt: bool = False
+    corrupt_upload: bool = False
     delay_s: float = 0.0
     reset: bool = False
     lose_answer: bool = False
@@ -95,6 +97,7 @@ class OssServer:
 
     Attributes:
         requests: the operation of each request so far, refused ones included, and its key or prefix.
+        ranges: the header Range of each GetObject so far.
         faults: what befalls the next requests; see `Fault`.
         denied: operations that no account may do: (operation, bucket or "").
         elsewhere: buckets that lie in another region, and that region's endpoint.
@@ -111,13 +114,14 @@ class OssServer:
         self.region = region
         self.buckets = {name: Bucket(name) for name in buckets}
         self.requests: list[tuple[str, str]] = []
+        self.ranges: list[str] = []
         self.faults: list[Fault] = []
         self.denied: set[tuple[str, str]] = set()
         self.elsewhere: dict[str, str] = {}
         self.clock_ahead = timedelta()
         self._guard = threading.Lock()
         self._http = _Http(("127.0.0.1", 0), _handler_of(self))
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True)
 
     @property
     def port(self) -> int:
@@ -140,13 +144,6 @@ class OssServer:
         self._http.server_close()
         self._thread.join()
 
-    def reset(self) -> None:
-        """Empties the buckets, and forgets requests, faults and refusals."""
-        self.buckets = {name: Bucket(name) for name in self.buckets}
-        self.requests, self.faults = [], []
-        self.denied, self.elsewhere = set(), {}
-        self.clock_ahead = timedelta()
-
     def count(self, operation: str) -> int:
         """How many requests asked for an operation."""
         return sum(name == operation for name, _ in self.requests)
@@ -160,8 +157,8 @@ class OssServer:
                     return fault
         return Fault()
 
-    def answer(self, request: Request, raw_query: str, note: Callable[[str], None]) -> Answer:
-        """What OSS answers; `note` hears the operation's name as soon as it is known.
+    def answer(self, request: Request, raw_query: str, note: Callable[[str], Fault]) -> Answer:
+        """What OSS answers; `note` hears the operation's name as soon as it is known, and gives its fault.
 
         Raises:
             OssError: an answer other than success.
@@ -169,7 +166,10 @@ class OssServer:
         operation, function = _route(request)
         with self._guard:
             self.requests.append((operation, request.key or request.query.get("prefix", "")))
-        note(operation)
+            if operation == "GetObject":
+                self.ranges.append(request.headers.get("range", ""))
+        if note(operation).corrupt_upload:
+            request = replace(request, body=_damaged(request.body))
         signed = SignedRequest(request.method, request.bucket, request.key, raw_query, request.headers)
         check_signature(signed, self.accounts, self.region, datetime.now(UTC) + self.clock_ahead)
         assert request.bucket is not None
@@ -481,6 +481,12 @@ def _check_md5(request: Request) -> None:
         raise OssError(400, "InvalidDigest", message, fields={"Content-MD5": said, "ETag": md5_etag(request.body)})
 
 
+def _damaged(body: bytes) -> bytes:
+    """The bytes with one bit turned over in their middle."""
+    middle = len(body) // 2
+    return body[:middle] + bytes(byte ^ 1 for byte in body[middle : middle + 1]) + body[middle + 1 :]
+
+
 class _Http(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
@@ -496,16 +502,17 @@ def _handler_of(server: OssServer) -> type[BaseHTTPRequestHandler]:
         wbufsize = 1 << 16
 
         def _respond(self) -> None:
-            request_id, operation = uuid.uuid4().hex[:24].upper(), ""
+            request_id = uuid.uuid4().hex[:24].upper()
 
-            def note(name: str) -> None:
-                nonlocal operation, fault
-                operation, fault = name, server.next_fault(name)
+            def note(name: str) -> Fault:
+                nonlocal fault
+                fault = server.next_fault(name)
                 if fault.reset:
                     raise ConnectionAbortedError
                 time.sleep(fault.delay_s)
                 if fault.status:
                     raise OssError(fault.status, fault.code, "as the test ordered", headers=fault.headers)
+                return fault
 
             fault = Fault()
             try:
@@ -549,9 +556,8 @@ def _handler_of(server: OssServer) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             if self.command == "HEAD":
                 return
-            if fault.corrupt and body:
-                middle = len(body) // 2
-                body = body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :]
+            if fault.corrupt:
+                body = _damaged(body)
             if fault.truncate_at is not None:
                 body, self.close_connection = body[: fault.truncate_at], True
             self.wfile.write(body)
