@@ -34,6 +34,7 @@ from video_assets.storage.oss_uri import OssEndpoint
 from video_assets.storage.registry import open_store, split_uri
 from video_assets_tests.servers.oss_environment import KEY_ID, SECRET, oss_environment
 from video_assets_tests.servers.oss_server import Fault, OssServer
+from video_assets_tests.servers.oss_server_bucket import StoredObject
 from video_assets_tests.servers.oss_server_signature import Account
 from video_assets_tests.storage import store_processes
 from video_assets_tests.storage.store_processes import hear, kill, running
@@ -151,8 +152,6 @@ def test_an_object_stored_with_an_encoding_is_read_as_it_lies(server: OssServer,
 
     packed = gzip.compress(DATA)
     bucket = server.buckets["fleet"]
-    from video_assets_tests.servers.oss_server_bucket import StoredObject
-
     bucket.put("home/a", StoredObject.of(packed, {"content-encoding": "gzip"}), forbid_overwrite=False)
     assert store.get("a") == packed == b"".join(store.stream("a"))
     assert store.get("a", start=5, length=20) == packed[5:25]
@@ -250,8 +249,6 @@ def test_a_listing_needs_one_permission_and_a_request_a_page(
 
 
 def test_a_source_may_hold_keys_that_no_store_writes(server: OssServer) -> None:
-    from video_assets_tests.servers.oss_server_bucket import StoredObject
-
     strange = ["home/", "home/a//b", "home/a\\b", "home/folder/", "home/tab\there"]
     for key in strange:
         server.buckets["fleet"].put(key, StoredObject.of(key.encode(), {}), forbid_overwrite=False)
