@@ -13,7 +13,7 @@ from datetime import date as Date
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 from zoneinfo import ZoneInfo
 
 from dotenv import dotenv_values
@@ -31,6 +31,9 @@ _PLAIN_NAMES = {
     "oss_session_token": "OSS_SESSION_TOKEN",
     "oss_role_arn": "OSS_ROLE_ARN",
     "oss_region": "OSS_REGION",
+    "oss_endpoint": "OSS_ENDPOINT",
+    "oss_bucket": "OSS_BUCKET",
+    "oss_prefix": "OSS_PREFIX",
     "oss_list_max_keys": "OSS_LIST_MAX_KEYS",
 }
 
@@ -121,6 +124,21 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("OSS_REGION", "oss_region"),
         description="OSS_REGION: the region to sign for, where the endpoint does not say it (cn-hangzhou).",
     )
+    oss_endpoint: str | None = Field(
+        None,
+        validation_alias=AliasChoices("OSS_ENDPOINT", "oss_endpoint"),
+        description="OSS_ENDPOINT: with OSS_BUCKET, where the uploads are if VIDEO_ASSETS_SOURCE is not set.",
+    )
+    oss_bucket: str | None = Field(
+        None,
+        validation_alias=AliasChoices("OSS_BUCKET", "oss_bucket"),
+        description="OSS_BUCKET: the bucket of the uploads, as in oss://OSS_ENDPOINT/OSS_BUCKET/OSS_PREFIX.",
+    )
+    oss_prefix: str = Field(
+        "",
+        validation_alias=AliasChoices("OSS_PREFIX", "oss_prefix"),
+        description="OSS_PREFIX: the prefix of the uploads in that bucket; the whole bucket if unset.",
+    )
     oss_list_max_keys: int = Field(
         1000,
         ge=1,
@@ -194,6 +212,16 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _source_in_oss(self) -> Settings:
+        if self.source is None and self.oss_bucket is not None:
+            if self.oss_endpoint is None:
+                raise ValueError("OSS_BUCKET needs OSS_ENDPOINT beside it, as in oss-cn-hangzhou.aliyuncs.com")
+            path = "/".join(filter(None, (self.oss_bucket, quote(self.oss_prefix.strip("/")))))
+            # Frozen for all others.
+            object.__setattr__(self, "source", f"oss://{self.oss_endpoint}/{path}")
+        return self
+
+    @model_validator(mode="after")
     def _store_apart_from_source(self) -> Settings:
         places = {"VIDEO_ASSETS_STORE": self.store, "VIDEO_ASSETS_INDEX": self.index}
         for name, place in places.items():
@@ -218,7 +246,12 @@ class Settings(BaseSettings):
 
 
 def _folder(place: str) -> Path:
-    """The folder that a path or URI means in the end; of a bucket or server, a path that no folder is in."""
+    """The folder that a path or URI means in the end; of a bucket or server, a path that no folder is in.
+
+    An OSS endpoint is a door to a bucket, not part of it.
+    """
+    if place.startswith("oss://"):
+        return Path("/oss:", unquote(place.removeprefix("oss://").partition("/")[2]))
     return Path(unquote(place.removeprefix("file://"))).resolve()
 
 
