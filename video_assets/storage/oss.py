@@ -29,7 +29,6 @@ from video_assets.storage.object_store import (
     CommonPrefix,
     InvalidKey,
     InvalidUri,
-    MultipartUpload,
     ObjectExists,
     ObjectInfo,
     ObjectNotFound,
@@ -152,8 +151,16 @@ class OssStore(ObjectStore):
                 upload.write_part(number, part)
             return upload.complete()
 
-    def multipart(self, key: str) -> MultipartUpload:
+    def multipart(self, key: str) -> OssMultipartUpload:
         return self._upload(key, if_absent=False)
+
+    def resume_multipart(self, key: str, upload_id: str) -> OssMultipartUpload:
+        """Takes up an upload that another process has left, by the `upload_id` of what `multipart` gave it.
+
+        Raises:
+            ObjectNotFound: OSS knows no such upload of this key: it was completed, aborted or swept.
+        """
+        return self._upload(key, if_absent=False, upload_id=upload_id)
 
     def copy(self, source_key: str, key: str) -> ObjectInfo:
         from alibabacloud_oss_v2 import CopyObjectRequest, HeadObjectRequest
@@ -268,7 +275,7 @@ class OssStore(ObjectStore):
         # Overwritten or deleted before the HEAD; the object that was put had the time of its answer.
         return ObjectInfo(key, size_bytes, etag, parsedate_to_datetime(said.headers["Date"]))
 
-    def _upload(self, key: str, *, if_absent: bool) -> OssMultipartUpload:
+    def _upload(self, key: str, *, if_absent: bool, upload_id: str | None = None) -> OssMultipartUpload:
         full_key, item = self._writable(key), self.uri_of(key)
         return OssMultipartUpload(
             self._connection,
@@ -277,6 +284,7 @@ class OssStore(ObjectStore):
             item,
             if_absent=if_absent,
             published=functools.partial(self._published, key),
+            upload_id=upload_id,
         )
 
 

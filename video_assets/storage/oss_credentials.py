@@ -49,6 +49,7 @@ class RenewedKeys:
         self._fetch = fetch
         self._keys: AccessKeys | None = None
         self._guard = threading.Lock()
+        self._given = threading.local()
 
     def get_credentials(self) -> Any:
         """The present keys as the SDK wants them.
@@ -59,7 +60,7 @@ class RenewedKeys:
         from alibabacloud_oss_v2.types import Credentials
 
         with self._guard:
-            keys = self._keys = self._renewed()
+            keys = self._keys = self._given.keys = self._renewed()
         return Credentials(keys.access_key_id, keys.secret, keys.token)
 
     def _renewed(self) -> AccessKeys:
@@ -75,10 +76,15 @@ class RenewedKeys:
         return keys
 
     def renew(self) -> bool:
-        """Asks the source again, after OSS has refused a token as expired; whether it gave other keys."""
+        """Asks the source again, after OSS has refused this thread's token as expired; whether there are other keys.
+
+        Another thread may have asked already.
+        """
         with self._guard:
-            before, self._keys = self._keys, self._fetch()
-            return before != self._keys
+            refused: AccessKeys = self._given.keys
+            if self._keys == refused:
+                self._keys = self._fetch()
+            return self._keys != refused
 
 
 def provider(settings: Settings, region: str) -> RenewedKeys:

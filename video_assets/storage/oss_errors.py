@@ -94,6 +94,8 @@ def _of_answer(error: Any, place: OssPlace, item: str) -> StoreError:
     match code:
         case "NoSuchKey":
             return ObjectNotFound(item, "does not exist", "List the store again.")
+        case "NoSuchUpload":
+            return ObjectNotFound(item, f"has no such upload under way ({said})", "Start another upload.")
         case "PreconditionFailed":
             return ObjectChanged(item, "is another version than the one asked for", "List the source again and rerun.")
         case "FileAlreadyExists":

@@ -24,13 +24,17 @@ class _Part(NamedTuple):
 
 
 class OssMultipartUpload(MultipartUpload):
-    """One upload. A part that fails is sent again by itself.
+    """One upload. A part that fails is sent again by itself, and an upload that was left is taken up by its id.
 
     Args:
         key: the bucket's own, whole key.
         item: the object's URI, for errors.
         if_absent: complete only where no object is.
         published: gives the object's entry, from its etag, its size and the answer to its completion.
+        upload_id: takes up this upload, with the parts that OSS has of it, instead of starting one.
+
+    Attributes:
+        upload_id: what OSS calls the upload.
     """
 
     def __init__(
@@ -42,9 +46,8 @@ class OssMultipartUpload(MultipartUpload):
         *,
         if_absent: bool,
         published: Callable[[str, int, Any], ObjectInfo],
+        upload_id: str | None = None,
     ) -> None:
-        from alibabacloud_oss_v2 import InitiateMultipartUploadRequest
-
         self._client = connection.client
         self._place = place
         self._key = key
@@ -54,9 +57,14 @@ class OssMultipartUpload(MultipartUpload):
         self._parts: dict[int, _Part] = {}
         self._guard = threading.Lock()
         self._is_over = False
-        with store_errors(place, item):
-            asked = InitiateMultipartUploadRequest(place.bucket, key)
-            self._upload_id = self._client.initiate_multipart_upload(asked).upload_id
+        self.upload_id = upload_id or self._initiate()
+        if upload_id:
+            self._load_parts()
+
+    @property
+    def parts(self) -> dict[int, int]:
+        """The size of each part that OSS has, by its number."""
+        return {number: part.size_bytes for number, part in sorted(self._parts.items())}
 
     def write_part(self, number: int, data: bytes) -> None:
         from alibabacloud_oss_v2 import UploadPartRequest
@@ -68,7 +76,7 @@ class OssMultipartUpload(MultipartUpload):
         crc = Crc64(0)
         crc.update(data)
         with store_errors(self._place, self._item):
-            asked = UploadPartRequest(self._place.bucket, self._key, number, self._upload_id, body=data)
+            asked = UploadPartRequest(self._place.bucket, self._key, number, self.upload_id, body=data)
             etag = self._client.upload_part(asked).etag.strip('"')
         with self._guard:
             self._parts[number] = _Part(etag, crc.sum64(), len(data))
@@ -84,7 +92,7 @@ class OssMultipartUpload(MultipartUpload):
         asked = CompleteMultipartUploadRequest(
             self._place.bucket,
             self._key,
-            self._upload_id,
+            self.upload_id,
             complete_multipart_upload=CompleteMultipartUpload(parts=parts),
             forbid_overwrite="true" if self._if_absent else None,
         )
@@ -108,7 +116,7 @@ class OssMultipartUpload(MultipartUpload):
         self._is_over = True
         with store_errors(self._place, self._item):
             try:
-                asked = AbortMultipartUploadRequest(self._place.bucket, self._key, self._upload_id)
+                asked = AbortMultipartUploadRequest(self._place.bucket, self._key, self.upload_id)
                 self._client.abort_multipart_upload(asked)
             except BaseError as error:
                 if code_of(error) != "NoSuchUpload":
@@ -126,6 +134,19 @@ class OssMultipartUpload(MultipartUpload):
             # A sweep takes the parts later; the error of the block says more.
             if error is None:
                 raise
+
+    def _initiate(self) -> str:
+        from alibabacloud_oss_v2 import InitiateMultipartUploadRequest
+
+        with store_errors(self._place, self._item):
+            asked = InitiateMultipartUploadRequest(self._place.bucket, self._key)
+            upload_id: str = self._client.initiate_multipart_upload(asked).upload_id
+        return upload_id
+
+    def _load_parts(self) -> None:
+        with store_errors(self._place, self._item):
+            for part in _parts(self._client, self._place, self._key, self.upload_id):
+                self._parts[part.part_number] = _Part(part.etag.strip('"'), int(part.hash_crc64), part.size)
 
     def _check_open(self) -> None:
         if self._is_over:
@@ -177,11 +198,15 @@ def _uploads(client: Any, place: OssPlace) -> Iterator[Any]:
 
 
 def _last_part_at(client: Any, place: OssPlace, upload: Any) -> datetime:
+    last: datetime = upload.initiated
+    for part in _parts(client, place, upload.key, upload.upload_id):
+        last = max(last, part.last_modified)
+    return last
+
+
+def _parts(client: Any, place: OssPlace, key: str, upload_id: str) -> Iterator[Any]:
     from alibabacloud_oss_v2 import ListPartsRequest
 
-    pages = client.list_parts_paginator().iter_page(
-        ListPartsRequest(place.bucket, upload.key, upload.upload_id, encoding_type="url")
-    )
-    times: list[datetime] = [part.last_modified for page in pages for part in page.parts or []]
-    times.append(upload.initiated)
-    return max(times)
+    asked = ListPartsRequest(place.bucket, key, upload_id, encoding_type="url")
+    for page in client.list_parts_paginator().iter_page(asked):
+        yield from page.parts or []

@@ -385,7 +385,7 @@ def _list_parts(bucket: Bucket, request: Request) -> Answer:
     numbers = [number for number in sorted(upload.parts) if number > after]
     parts = [
         f"<PartNumber>{number}</PartNumber><LastModified>{_iso(at)}</LastModified>"
-        f"<ETag>&quot;{etag}&quot;</ETag><Size>{len(data)}</Size>"
+        f"<ETag>&quot;{etag}&quot;</ETag><Size>{len(data)}</Size><HashCrc64ecma>{crc64(data)}</HashCrc64ecma>"
         for number, (data, etag, at) in ((number, upload.parts[number]) for number in numbers[:most])
     ]
     said = [("Bucket", bucket.name), ("Key", _quoted(upload.key)), ("UploadId", request.query["uploadId"])]

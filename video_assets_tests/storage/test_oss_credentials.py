@@ -160,6 +160,24 @@ def test_a_store_works_with_the_role_of_its_machine_and_renews_a_token_refused_a
         assert key_server.given == 2
 
 
+def test_threads_that_are_refused_together_all_go_on_with_the_keys_of_the_first(key_server: KeyServer) -> None:
+    keys = RenewedKeys(lambda: machine_role_keys(key_server.url))
+    all_have, renewed = threading.Barrier(4), []
+
+    def be_refused() -> None:
+        keys.get_credentials()
+        all_have.wait()
+        renewed.append(keys.renew())
+
+    threads = [threading.Thread(target=be_refused) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert renewed == [True] * 4
+    assert key_server.given == 2
+
+
 def test_the_settings_say_where_keys_come_from(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     monkeypatch.setattr(oss_credentials, "assume_role", lambda *said: asked.append(said) or AccessKeys("STS.1", "s"))

@@ -192,6 +192,20 @@ def test_a_large_put_goes_up_in_parts_and_is_decided_if_absent(
     assert not server.buckets["fleet"].uploads
 
 
+def test_an_upload_left_by_a_dead_writer_is_taken_up_where_it_was(store: ObjectStore) -> None:
+    assert isinstance(store, oss.OssStore)
+    left = store.multipart("a")
+    left.write_part(1, DATA[:1_000_000])
+    left.write_part(3, DATA[2_000_000:])
+    resumed = store.resume_multipart("a", left.upload_id)
+    assert resumed.parts == {1: 1_000_000, 3: len(DATA) - 2_000_000}
+    resumed.write_part(2, DATA[1_000_000:2_000_000])
+    assert resumed.complete() == store.head("a")
+    assert store.get("a") == DATA
+    with pytest.raises(ObjectNotFound, match="no such upload"):
+        store.resume_multipart("a", left.upload_id)
+
+
 def test_a_bucket_with_versioning_decides_if_absent_in_two_steps(server: OssServer, store: ObjectStore) -> None:
     assert store.conditional_put
     server.buckets["fleet"].versioning = "Enabled"
