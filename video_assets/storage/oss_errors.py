@@ -65,9 +65,8 @@ def unreachable(place: OssPlace, cause: Exception) -> StoreUnavailable:
     """For an endpoint that does not answer."""
     endpoint, other = place.endpoint, place.endpoint.other_door
     if endpoint.is_internal:
-        remedy = (
-            f"Only machines in {endpoint.region} of Alibaba Cloud reach an internal endpoint; elsewhere use {other}."
-        )
+        where, public = endpoint.region or "its region", other or "the public one"
+        remedy = f"Only machines in {where} of Alibaba Cloud reach an internal endpoint; elsewhere use {public}."
     elif other:
         remedy = f"Check the network and proxy. A machine in Alibaba Cloud without internet reaches {other}."
     else:

@@ -19,6 +19,8 @@ _ALIYUN = re.compile(
 )
 """Alibaba's own endpoints: public, internal, dual-stack and accelerated."""
 
+_PLAIN_REGION = re.compile(r"[a-z]{2}-[a-z]+(-[0-9])?")
+
 EXAMPLE = "oss://oss-cn-hangzhou.aliyuncs.com/bucket/key"
 
 
@@ -35,9 +37,13 @@ class OssEndpoint:
 
     @property
     def region(self) -> str | None:
-        """The region that one of Alibaba's own endpoints names; None for an accelerated one and any other host."""
+        """The region that one of Alibaba's own endpoints names; None for an accelerated one and any other host.
+
+        None, too, for special zones (finance, government, local to a city): their endpoints are named otherwise.
+        """
         match = _ALIYUN.fullmatch(self.name)
-        return match and (match["region"] or match["dual_stack"])
+        named = (match["region"] or match["dual_stack"] or "") if match else ""
+        return named if _PLAIN_REGION.fullmatch(named) and "finance" not in named else None
 
     @property
     def is_internal(self) -> bool:

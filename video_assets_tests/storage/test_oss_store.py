@@ -361,6 +361,7 @@ def _set_keys(
         ("LTAI-unknown", SECRET, None, "knows no such access key id.*OSS_ACCESS_KEY_ID"),
         (KEY_ID, "wrong-secret-word", None, "secret does not belong.*OSS_ACCESS_KEY_SECRET"),
         (KEY_ID, SECRET, "wrong-token-word", "session token.*OSS_SESSION_TOKEN"),
+        ("STS.id", "wrong-secret-word", "right-token-word", "secret does not belong.*OSS_ACCESS_KEY_SECRET"),
         (KEY_ID, "", None, "OSS_ACCESS_KEY_SECRET is not set"),
         ("", SECRET, None, "OSS_ACCESS_KEY_ID is not set"),
     ],
@@ -376,6 +377,7 @@ def test_wrong_keys_stop_at_once_and_say_which(
     says: str,
 ) -> None:
     caplog.set_level(logging.DEBUG)
+    server.accounts["STS.id"] = Account("right-secret-word", "right-token-word")
     _set_keys(monkeypatch, key_id, secret, token)
     uses = [lambda: list(store.list()), lambda: store.get("a"), lambda: store.head("a"), lambda: store.put("a", b"")]
     for use in uses:
@@ -461,6 +463,8 @@ def test_a_plain_key_stands_in_its_uri_as_it_is() -> None:
         ("oss-us-west-1-internal.aliyuncs.com", "us-west-1", "oss-us-west-1.aliyuncs.com"),
         ("cn-hangzhou.oss.aliyuncs.com", "cn-hangzhou", "oss-cn-hangzhou-internal.aliyuncs.com"),
         ("oss-accelerate.aliyuncs.com", None, None),
+        ("oss-cn-shanghai-finance-1-pub.aliyuncs.com", None, None),
+        ("oss-cn-hzfinance-internal.aliyuncs.com", None, None),
         ("video.example.org", None, None),
     ],
 )
