@@ -13,6 +13,10 @@ from video_assets.storage.oss_errors import code_of, store_errors, unreachable
 from video_assets.storage.oss_uri import OssPlace
 
 
+class DamagedRead(ObjectUnreadable):
+    """All bytes arrived, and their checksum is not the object's."""
+
+
 class OssObjectReader:
     """Reads of the object `key` (the bucket's own, whole key) as it is at the first of them, or at `etag`.
 
@@ -48,7 +52,7 @@ class OssObjectReader:
         for attempt in range(ATTEMPTS):
             try:
                 return b"".join(self.stream(STREAM_CHUNK_BYTES))
-            except ObjectUnreadable:
+            except DamagedRead:
                 if attempt == ATTEMPTS - 1:
                     raise
         raise AssertionError
@@ -59,7 +63,7 @@ class OssObjectReader:
         The last chunk is held back until the CRC64 of the whole is right, so that nobody takes damaged bytes for all.
 
         Raises:
-            ObjectUnreadable: the bytes arrived damaged.
+            DamagedRead: the bytes arrived damaged.
         """
         from alibabacloud_oss_v2.crc import Crc64
         from requests import RequestException
@@ -77,7 +81,7 @@ class OssObjectReader:
                 breaks += 1
                 self._pause(breaks, error)
         if self._crc not in (None, crc.sum64()):
-            raise ObjectUnreadable(self._item, "arrived damaged: its CRC64 is another", "Run again: it is read anew.")
+            raise DamagedRead(self._item, "arrived damaged: its CRC64 is another", "Run again: it is read anew.")
         if held:
             yield held
 

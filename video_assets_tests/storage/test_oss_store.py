@@ -123,6 +123,14 @@ def test_a_damaged_stream_ends_in_an_error_before_its_last_chunk(server: OssServ
     assert b"".join(store.stream("a")) == DATA
 
 
+def test_an_archived_object_is_one_items_fault_and_asked_for_once(server: OssServer, store: ObjectStore) -> None:
+    store.put("a", DATA)
+    server.faults = [Fault("GetObject", times=9, status=403, code="InvalidObjectState")]
+    with pytest.raises(ObjectUnreadable, match="restored first"):
+        store.get("a")
+    assert server.count("GetObject") == 1
+
+
 def test_a_stream_goes_on_where_it_broke_without_reading_again(server: OssServer, store: ObjectStore) -> None:
     store.put("a", DATA)
     server.faults = [Fault("GetObject", truncate_at=2_500_000)]
