@@ -14,7 +14,7 @@ from datetime import date as Date
 from fractions import Fraction
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 from zoneinfo import ZoneInfo
 
 from dotenv import dotenv_values
@@ -25,7 +25,18 @@ from video_assets.errors import VideoAssetsError
 from video_assets.path_template import PathTemplate, TemplateError
 
 PREFIX = "VIDEO_ASSETS_"
-_PLAIN_NAMES = {"video_extensions": "VIDEO_EXTENSIONS"}
+_PLAIN_NAMES = {
+    "video_extensions": "VIDEO_EXTENSIONS",
+    "oss_access_key_id": "OSS_ACCESS_KEY_ID",
+    "oss_access_key_secret": "OSS_ACCESS_KEY_SECRET",
+    "oss_session_token": "OSS_SESSION_TOKEN",
+    "oss_role_arn": "OSS_ROLE_ARN",
+    "oss_region": "OSS_REGION",
+    "oss_endpoint": "OSS_ENDPOINT",
+    "oss_bucket": "OSS_BUCKET",
+    "oss_prefix": "OSS_PREFIX",
+    "oss_list_max_keys": "OSS_LIST_MAX_KEYS",
+}
 
 
 class SettingsError(VideoAssetsError):
@@ -40,11 +51,12 @@ class Settings(BaseSettings):
     )
 
     source: str | None = Field(
-        None, description="Where the uploads are: a directory or URI (file://…, s3://bucket/prefix)."
+        None,
+        description="Where the uploads are: a directory or URI (file://…, s3://bucket/prefix, "
+        "oss://endpoint/bucket/prefix).",
     )
     store: str = Field(
-        "data/store",
-        description="Where tables, records and blobs go: a directory or URI (file://…, s3://bucket/prefix).",
+        "data/store", description="Where tables, records and blobs go: a directory or URI (as for the source)."
     )
     index: str = Field("data/index", description="The vector index: a directory (embedded) or a Qdrant server's URL.")
     qdrant_api_key: SecretStr | None = Field(None, description="API key of the Qdrant server.")
@@ -127,6 +139,55 @@ class Settings(BaseSettings):
         0.2, ge=0, le=1, description="A partition with a larger share of failed rows fails its asset check."
     )
 
+    oss_access_key_id: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("OSS_ACCESS_KEY_ID", "oss_access_key_id"),
+        description="OSS_ACCESS_KEY_ID: access key for oss:// URIs; without one, the RAM role of the ECS machine.",
+    )
+    oss_access_key_secret: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("OSS_ACCESS_KEY_SECRET", "oss_access_key_secret"),
+        description="OSS_ACCESS_KEY_SECRET: the secret of that access key.",
+    )
+    oss_session_token: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("OSS_SESSION_TOKEN", "oss_session_token"),
+        description="OSS_SESSION_TOKEN: the STS token of a temporary access key.",
+    )
+    oss_role_arn: str | None = Field(
+        None,
+        validation_alias=AliasChoices("OSS_ROLE_ARN", "oss_role_arn"),
+        description="OSS_ROLE_ARN: a RAM role that the access key takes through STS.",
+    )
+    oss_region: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9-]+$",
+        validation_alias=AliasChoices("OSS_REGION", "oss_region"),
+        description="OSS_REGION: the region to sign for, where the endpoint does not say it (cn-hangzhou).",
+    )
+    oss_endpoint: str | None = Field(
+        None,
+        validation_alias=AliasChoices("OSS_ENDPOINT", "oss_endpoint"),
+        description="OSS_ENDPOINT: with OSS_BUCKET, where the uploads are if VIDEO_ASSETS_SOURCE is not set.",
+    )
+    oss_bucket: str | None = Field(
+        None,
+        validation_alias=AliasChoices("OSS_BUCKET", "oss_bucket"),
+        description="OSS_BUCKET: the bucket of the uploads, as in oss://OSS_ENDPOINT/OSS_BUCKET/OSS_PREFIX.",
+    )
+    oss_prefix: str = Field(
+        "",
+        validation_alias=AliasChoices("OSS_PREFIX", "oss_prefix"),
+        description="OSS_PREFIX: the prefix of the uploads in that bucket; the whole bucket if unset.",
+    )
+    oss_list_max_keys: int = Field(
+        1000,
+        ge=1,
+        le=1000,
+        validation_alias=AliasChoices("OSS_LIST_MAX_KEYS", "oss_list_max_keys"),
+        description="OSS_LIST_MAX_KEYS: keys a page of a listing of OSS.",
+    )
+
     @field_validator("video_extensions", "embed_models", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
@@ -200,6 +261,16 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _source_in_oss(self) -> Settings:
+        if self.source is None and self.oss_bucket is not None:
+            if self.oss_endpoint is None:
+                raise ValueError("OSS_BUCKET needs OSS_ENDPOINT beside it, as in oss-cn-hangzhou.aliyuncs.com")
+            path = "/".join(filter(None, (self.oss_bucket, quote(self.oss_prefix.strip("/")))))
+            # Frozen for all others.
+            object.__setattr__(self, "source", f"oss://{self.oss_endpoint}/{path}")
+        return self
+
+    @model_validator(mode="after")
     def _store_apart_from_source(self) -> Settings:
         places = {"VIDEO_ASSETS_STORE": self.store, "VIDEO_ASSETS_INDEX": self.index}
         for name, place in places.items():
@@ -233,8 +304,13 @@ class Settings(BaseSettings):
 
 
 def _folder(place: str) -> PurePath:
-    """The folder that a path or URI means in the end; of a bucket or server, a path that no folder is in."""
+    """The folder that a path or URI means in the end; of a bucket or server, a path that no folder is in.
+
+    An OSS endpoint is a door to a bucket, not part of it.
+    """
     scheme, separator, rest = place.partition("://")
+    if scheme == "oss":
+        rest = rest.partition("/")[2]
     if separator and scheme != "file":
         return PurePath(f"{scheme}:", unquote(rest).strip("/"))
     return Path(unquote(rest or place)).resolve()

@@ -172,3 +172,33 @@ def test_a_store_inside_the_source_is_refused(tmp_path: Path, monkeypatch: pytes
                 patch.setenv(name, str(place))
                 with pytest.raises(SettingsError, match=f"{name} lies in VIDEO_ASSETS_SOURCE"):
                     load_settings()
+
+
+def test_a_bucket_of_oss_is_the_source_where_none_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OSS_BUCKET", "fleet")
+    with pytest.raises(SettingsError, match="OSS_BUCKET needs OSS_ENDPOINT"):
+        load_settings()
+    monkeypatch.setenv("OSS_ENDPOINT", "oss-cn-hangzhou.aliyuncs.com")
+    assert load_settings().source_uri() == "oss://oss-cn-hangzhou.aliyuncs.com/fleet"
+    monkeypatch.setenv("OSS_PREFIX", "a b/c/")
+    assert load_settings().source_uri() == "oss://oss-cn-hangzhou.aliyuncs.com/fleet/a%20b/c"
+    monkeypatch.setenv("VIDEO_ASSETS_SOURCE", "oss://oss-cn-beijing.aliyuncs.com/other")
+    assert load_settings().source_uri() == "oss://oss-cn-beijing.aliyuncs.com/other"
+
+
+def test_a_store_inside_the_source_is_refused_through_whatever_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIDEO_ASSETS_SOURCE", "oss://oss-cn-hangzhou.aliyuncs.com/fleet/up")
+    for inside in ("fleet/up", "fleet/up/home", "fleet/up/"):
+        monkeypatch.setenv("VIDEO_ASSETS_STORE", f"oss://oss-cn-hangzhou-internal.aliyuncs.com/{inside}")
+        with pytest.raises(SettingsError, match="VIDEO_ASSETS_STORE lies in VIDEO_ASSETS_SOURCE"):
+            load_settings()
+    for apart in ("fleet/home", "fleet/up-2", "other/up"):
+        monkeypatch.setenv("VIDEO_ASSETS_STORE", f"oss://oss-cn-hangzhou-internal.aliyuncs.com/{apart}")
+        load_settings()
+
+
+def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET", "OSS_SESSION_TOKEN", "VIDEO_ASSETS_QDRANT_API_KEY"):
+        monkeypatch.setenv(name, "hidden-word")
+    settings = load_settings()
+    assert "hidden-word" not in f"{settings!r}{settings}{settings.model_dump_json()}"

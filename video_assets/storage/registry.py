@@ -10,14 +10,16 @@ from urllib.parse import unquote_to_bytes
 from video_assets.storage.local_files import file_uri
 from video_assets.storage.local_store import LocalStore
 from video_assets.storage.object_store import InvalidUri, ObjectStore
+from video_assets.storage.oss import OssStore
+from video_assets.storage.oss_uri import check_prefix, parse_oss_uri
 from video_assets.storage.s3 import S3Store
 from video_assets.storage.s3_clients import check_installed
 from video_assets.storage.s3_uri import parse_store_uri, split_object_uri
 
 
 def open_store(uri: str, *, create: bool = False) -> ObjectStore:
-    """The store at a URI: `file:///data/videos`, a plain absolute path, one that begins with `~`, or
-    `s3://bucket/prefix`. A bucket is not asked before the store's first use.
+    """The store at a URI: `file:///data/videos`, an absolute path (`~` too), `s3://bucket/prefix` or
+    `oss://endpoint/bucket/prefix`. A bucket is not asked before the store's first use.
 
     Args:
         uri: the store's root.
@@ -33,7 +35,8 @@ def open_store(uri: str, *, create: bool = False) -> ObjectStore:
 def split_uri(uri: str) -> tuple[str, str]:
     """Splits the URI of one object into the URI of a store and the key in it.
 
-    A file's store is the folder it lies in: `file:///data/a/b.mp4` gives `("file:///data/a", "b.mp4")`.
+    A file's store is the folder it lies in: `file:///data/a/b.mp4` gives `("file:///data/a", "b.mp4")`. An object's
+    is its bucket: `oss://endpoint/bucket/a/b.mp4` gives `("oss://endpoint/bucket", "a/b.mp4")`.
 
     Raises:
         InvalidUri: no object this version can open.
@@ -53,6 +56,13 @@ def _split_file(uri: str) -> tuple[str, str]:
     return file_uri(os.fsencode(path.parent)), os.fsencode(path.name).decode("utf-8", "surrogateescape")
 
 
+def _split_oss(uri: str) -> tuple[str, str]:
+    place = parse_oss_uri(uri, _shown(uri))
+    if not place.path:
+        raise InvalidUri(_shown(uri), "names a bucket, not an object", "Add the object's key.")
+    return place.bucket_uri, place.path
+
+
 def _scheme(uri: str) -> str:
     """The scheme of a URI that some store answers to; `file` for a plain path."""
     scheme, colon, _ = uri.partition(":")
@@ -69,6 +79,10 @@ def _open_s3(uri: str, create: bool) -> ObjectStore:
     bucket, prefix = parse_store_uri(uri)
     check_installed(_shown(uri))
     return S3Store(bucket, prefix)
+
+
+def _open_oss(uri: str, create: bool) -> ObjectStore:
+    return OssStore(check_prefix(parse_oss_uri(uri, _shown(uri)), _shown(uri)))
 
 
 def _file_path(uri: str) -> Path:
@@ -127,8 +141,12 @@ def _shown(uri: str) -> str:
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
-_OPENERS: dict[str, Callable[[str, bool], ObjectStore]] = {"file": _open_file, "s3": _open_s3}
+_OPENERS: dict[str, Callable[[str, bool], ObjectStore]] = {"file": _open_file, "s3": _open_s3, "oss": _open_oss}
 """How each scheme opens a store, from its URI and whether to make its folder."""
 
-_SPLITTERS: dict[str, Callable[[str], tuple[str, str]]] = {"file": _split_file, "s3": split_object_uri}
+_SPLITTERS: dict[str, Callable[[str], tuple[str, str]]] = {
+    "file": _split_file,
+    "s3": split_object_uri,
+    "oss": _split_oss,
+}
 """How each scheme splits the URI of an object into that of a store and a key."""

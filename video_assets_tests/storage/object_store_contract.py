@@ -71,7 +71,9 @@ _NAMES = st.text(alphabet="-./0a~é\ufffd\U0001f600", min_size=1, max_size=3).fi
 )
 _KEYS = st.lists(_NAMES, min_size=1, max_size=3).map("/".join)
 _TEXTS = st.text(alphabet="-./0a~é\ufffd\U0001f600", max_size=5)
-_FEW = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+# The suite is run by a class for each store, in one process.
+_SHARED = [HealthCheck.function_scoped_fixture, HealthCheck.differing_executors]
+_FEW = settings(max_examples=30, deadline=None, suppress_health_check=_SHARED)
 
 
 def _without_folder_conflicts(keys: set[str]) -> list[str]:
