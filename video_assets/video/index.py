@@ -161,7 +161,7 @@ def _read_index(file: MediaFile, label: str, *, sparse: bool) -> VideoIndex | No
         packets.read()
         if packets.too_many:
             raise NotAVideo(label, f"claims more than {packets.most:,} packets in {container.size:,} bytes")
-        if file.sparse and not packets.key_frames_are_told:
+        if file.sparse and not (packets.key_frames_are_told and packets.confirm_entries()):
             return None
         if not packets.count:
             raise NotAVideo(label, f"has a video stream but no video data{packets.because}")
@@ -215,8 +215,7 @@ class _Packets:
     @property
     def key_frames_are_told(self) -> bool:
         """Whether the container tells key frames from others: without a table of them, MP4 calls all frames that."""
-        marked = sum(self.columns.keyframe)
-        return 0 < marked < self.count or self._stream.codec.intra_only
+        return 0 < sum(self.columns.keyframe) < self.count or self._stream.codec.intra_only
 
     @property
     def because(self) -> str:
@@ -277,18 +276,20 @@ class _Packets:
             if self.first_frame is not None:
                 self._file.want(())
 
-    def confirm(self, entry: NDArray[np.bool_], position: NDArray[np.int64], size: NDArray[np.int64]) -> None:
-        """Take out of `entry` what a look at the packets' first bytes does not confirm, where there was none yet."""
-        if not (self._file.sparse and self._access.goes_by_bytes):
-            return
-        unsure = np.flatnonzero(entry).tolist()
-        for most in (_HEAD_BYTES, int(size.max())):
-            heads = {n: (int(position[n]), int(min(size[n], most))) for n in unsure}
-            self._file.want((at, at + length) for at, length in heads.values())
-            found = {n: self._access.confirms(self._file.bytes_at(*head)) for n, head in heads.items()}
-            for n, confirmed in found.items():
-                entry[n] = confirmed is True
-            unsure = [n for n, confirmed in found.items() if confirmed is None]
+    def confirm_entries(self) -> bool:
+        """Look at the packets' first bytes, where there was none yet. False where they do not reach far enough."""
+        if not self._access.goes_by_bytes:
+            return True
+        columns = self.columns
+        claimed = np.flatnonzero(columns.marks("entry")).tolist()
+        heads = [(columns.position[n], min(columns.size_bytes[n], _HEAD_BYTES)) for n in claimed]
+        self._file.want((at, at + length) for at, length in heads)
+        for n, head in zip(claimed, heads, strict=True):
+            confirmed = self._access.confirms(self._file.bytes_at(*head))
+            if confirmed is None and columns.size_bytes[n] > _HEAD_BYTES:
+                return False
+            columns.entry[n] = confirmed is True
+        return True
 
     def doubt(self, pts: NDArray[np.int64], dts: NDArray[np.int64]) -> str:
         """The first reason not to trust the times, in words."""
@@ -314,11 +315,8 @@ class _Packets:
 
 def _index(container: InputContainer, stream: VideoStream, packets: _Packets) -> VideoIndex:
     columns = packets.columns
-    pts, dts, duration, size, position = (
-        columns.numbers(name) for name in ("pts", "dts", "duration", "size_bytes", "position")
-    )
-    discard, entry = columns.marks("discard"), columns.marks("entry")
-    packets.confirm(entry, position, size)
+    pts, dts, duration = (columns.numbers(name) for name in ("pts", "dts", "duration"))
+    discard = columns.marks("discard")
     time_base = stream.time_base or Fraction(1, 1_000_000)
     shown = ~discard
     times = dts if (pts[shown] == NO_TIME).any() else pts
@@ -350,10 +348,10 @@ def _index(container: InputContainer, stream: VideoStream, packets: _Packets) ->
         pts=pts,
         duration=duration,
         keyframe=columns.marks("keyframe"),
-        entry=entry,
+        entry=columns.marks("entry"),
         discard=discard,
-        size_bytes=size,
-        position=position,
+        size_bytes=columns.numbers("size_bytes"),
+        position=columns.numbers("position"),
         skips_unreferenced=packets.skips_unreferenced,
         doubt=packets.doubt(pts, dts),
     )

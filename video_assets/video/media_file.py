@@ -21,7 +21,9 @@ _FIRST_BYTES = 256 * 1024
 _MAX_BYTES = 4 * 1024 * 1024
 """A read in full fetches the first after a jump, and twice as much each time it goes on, up to the second."""
 
-_BOX_BYTES = 64 * 1024
+_BOX_BYTES = 16 * 1024
+"""What is fetched to look at a box: with it, as a rule, all tables of a fragment."""
+
 _KEPT_BYTES = 16 * 1024 * 1024
 """What is kept of a file object from one pass to the next: its tables and first packets, or a small file whole."""
 

@@ -97,21 +97,24 @@ class RandomAccess:
         """Whether a packet that begins with `data` is an entry; None where its first slice lies further on."""
         if self._rules is None or self._rules.slices is None:
             return True
-        before: set[int] = set()
-        for unit in self._units(data):
-            kind = self._type(unit)
-            if kind in self._rules.slices:
-                set_up = self._set_up_holds or before.issuperset(self._rules.parameter_sets)
-                return set_up and kind in self._rules.entry_slices
-            if kind in self._rules.parameter_sets and unit not in self._set_up:
-                # It may replace one that the container carries.
-                self._set_up_holds = False
-                self._layers.update(_layers([unit]) if self._hevc else ())
-            before.add(kind)
+        before: list[bytes] = []
+        for unit in _length_prefixed(data, self._length_bytes) if self._length_bytes else _start_coded(data):
+            if self._type(unit) in self._rules.slices:
+                complete = self._with_set_up(before, self._rules.parameter_sets)
+                return complete and self._type(unit) in self._rules.entry_slices
+            before.append(unit)
         return None
 
-    def _units(self, data: bytes) -> Iterator[bytes]:
-        return _length_prefixed(data, self._length_bytes) if self._length_bytes else _start_coded(data)
+    def _with_set_up(self, units: list[bytes], parameter_sets: frozenset[int]) -> bool:
+        """Whether a decoder knows its parameter sets after `units`, by them or by the container.
+
+        Parameter sets in a packet may replace those that the container carries.
+        """
+        for unit in units:
+            if self._type(unit) in parameter_sets and unit not in self._set_up:
+                self._set_up_holds = False
+                self._layers.update(_layers([unit]) if self._hevc else ())
+        return self._set_up_holds or parameter_sets.issubset(map(self._type, units))
 
     def _type(self, unit: bytes) -> int:
         return (unit[0] >> 1) & 63 if self._hevc else unit[0] & 31

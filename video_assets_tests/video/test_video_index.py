@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -150,6 +151,18 @@ def test_empty_packets_of_an_avi_are_no_missing_frames(tmp_path: Path) -> None:
         emptied[size : size + 4] = emptied[chunk + 4 : chunk + 8] = bytes(4)
     index = index_video(io.BytesIO(bytes(emptied)))
     assert (len(index.pts), index.declared_frames, index.missing_frames) == (18, 18, 0)
+
+
+def test_bug_a_parameter_set_cut_short_replaced_the_containers(tmp_path: Path) -> None:
+    """Of a key frame in a store only the beginning is looked at, which may end within one."""
+    with av.open(str(make_video(tmp_path / "v.mp4", frames=1))) as container:
+        access = RandomAccess(container.streams.video[0].codec_context)
+    message, parameter_set, slice_ = (bytes([0, 0, 0, 9, kind]) + b"somewhat" for kind in (6, 7, 5))
+    assert access.confirms(message) is None
+    assert access.confirms(message + parameter_set[:8]) is None
+    assert access.confirms(message + slice_) is True
+    assert access.confirms(message + parameter_set + slice_) is False, "without its picture parameter set"
+    assert access.confirms(message + slice_) is False, "and the container's no longer count"
 
 
 def test_an_index_survives_a_process_boundary(tmp_path: Path) -> None:
