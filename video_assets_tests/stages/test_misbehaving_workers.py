@@ -70,10 +70,10 @@ def test_frames_that_do_not_fit_into_memory_cost_their_clip(tmp_path: Path) -> N
     uploads.put("fine", make_video(tmp_path / "fine.mkv").read_bytes(), ".mkv")
     uploads.manifest()
     uploads.clips(item_memory_mib=512)
-    tight = uploads.frames(item_memory_mib=300, frames_sampling="every_s=9")
+    tight = uploads.frames(item_memory_mib=512, frames_sampling="every_s=9", frames_format="png")
     rows = {row["camera"]: row for row in tight.rows.to_pylist()}
     assert (rows["huge"]["status"], rows["huge"]["error_stage"]) == ("failed", "memory")
     assert "VIDEO_ASSETS_ITEM_MEMORY_MIB" in rows["huge"]["error_msg"]
     assert rows["fine"]["status"] == "ok"
-    again = uploads.frames(item_memory_mib=4096, frames_sampling="every_s=9")
+    again = uploads.frames(item_memory_mib=4096, frames_sampling="every_s=9", frames_format="png")
     assert (again.made, again.count("failed")) == (1, 0)
