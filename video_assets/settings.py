@@ -236,8 +236,20 @@ def variable(field: str) -> str:
 
 
 def environment() -> dict[str, str | None]:
-    """The environment on top of `.env` in the working directory, as Dagster sees it too."""
+    """The environment on top of `.env` in the working directory."""
     return {**dotenv_values(".env"), **os.environ}
+
+
+def resolved_environment(settings: Settings) -> dict[str, str]:
+    """The environment for a process in another working directory: `.env` is in it, and every path is absolute."""
+    places = {
+        "source": settings.source,
+        "store": settings.store,
+        "index": settings.index,
+        "model_cache": str(settings.model_cache.absolute()) if settings.model_cache else None,
+    }
+    resolved = {variable(field): place for field, place in places.items() if place is not None}
+    return {**{name: value for name, value in environment().items() if value is not None}, **resolved}
 
 
 def load_settings() -> Settings:

@@ -30,9 +30,11 @@ MAY_IMPORT = {
     "definitions": {"defs"},
     "doctor": GROUND | {"storage", "stages", "search", "embedding"},
     "dagster_home": {"errors"},
+    "dagster_processes": {"errors", "dagster_home", "defs"},
     "demo": GROUND | {"dagster_home", "storage", "table_store", "stages", "search", "vectors", "defs", "definitions"},
     "cli": GROUND
-    | {"dagster_home", "demo", "doctor", "search", "stages", "storage", "table_store", "vectors", "video"},
+    | {"dagster_home", "dagster_processes", "demo", "doctor"}
+    | {"search", "stages", "storage", "table_store", "vectors", "video"},
     "__init__": set(),
 }
 DAGSTER_ROOMS = {"defs", "io_managers", "definitions"}

@@ -145,6 +145,9 @@ def test_webserver_and_daemon_show_the_fleets_data(fleet: Fleet) -> None:
 def test_up_runs_both_and_stops_cleanly(fleet: Fleet) -> None:
     port = free_port()
     home = fleet.home / "served"
+    elsewhere = fleet.home / "elsewhere"
+    # The environment goes before `.env`, and --home before both.
+    (fleet.home / ".env").write_text(f"DAGSTER_HOME={elsewhere}\nVIDEO_ASSETS_STORE={elsewhere}\n")
     with running(fleet, "video-assets", "up", "--home", str(home), "--port", str(port)) as process:
         eventually(lambda: graphql(port, "{version}"))
         health = "{instance{daemonHealth{allDaemonStatuses{required healthy}}}}"
@@ -155,9 +158,11 @@ def test_up_runs_both_and_stops_cleanly(fleet: Fleet) -> None:
                 if status["required"]
             )
         )
+        assert not elsewhere.exists()
         assert (home / "dagster.yaml").read_text() == (ROOT / "dagster.yaml").read_text()
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
+    (fleet.home / ".env").unlink()
     with pytest.raises((urllib.error.URLError, ConnectionError)):
         graphql(port, "{version}")
     assert not [pid for pid, command in commands() if str(home) in command]
