@@ -44,7 +44,11 @@ def demo(
     with _errors_in_words():
         home = DemoHome(directory.resolve())
         os.environ.update(home.environment())
-        failed = run_demo(home, videos)
+        try:
+            failed = run_demo(home, videos)
+        except KeyboardInterrupt:
+            typer.echo("\nStopped. Run again to go on.", err=True)
+            raise typer.Exit(130) from None
     raise typer.Exit(1 if failed else 0)
 
 

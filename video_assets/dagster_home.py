@@ -30,8 +30,7 @@ def prepare_home(home: Path) -> None:
     Raises:
         HomeUnusable: it is a file, or cannot be written to.
     """
-    if home.exists() and not home.is_dir():
-        raise HomeUnusable(str(home), "is a file, not a folder", "Name a folder.")
+    refuse_file(home)
     with home_errors(home):
         home.mkdir(parents=True, exist_ok=True)
         for name in FILES:
@@ -39,15 +38,21 @@ def prepare_home(home: Path) -> None:
                 (home / name).write_text(_project_file(name))
 
 
+def refuse_file(home: Path) -> None:
+    """Raises `HomeUnusable` where the home is a file."""
+    if home.exists() and not home.is_dir():
+        raise HomeUnusable(str(home), "is a file, not a folder", "Name a folder.")
+
+
 @contextmanager
 def home_errors(home: Path) -> Iterator[None]:
-    """Types what the system says about the home's files."""
+    """Types what the system says about files that are made in the home."""
     try:
         yield
     except OSError as error:
         cause = f"cannot be written to: {error.strerror or error}"
         raise HomeUnusable(
-            str(home), cause, "Free space, give this user the permission, or name another folder."
+            str(error.filename or home), cause, "Free space, give this user the permission, or name another folder."
         ) from error
 
 
