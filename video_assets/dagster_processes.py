@@ -101,9 +101,21 @@ def _require_port(port: int) -> None:
 
 def _start(home: Path, port: int, environment: Mapping[str, str]) -> dict[str, subprocess.Popen[bytes]]:
     workspace = str(home / "workspace.yaml")
+    # Ticks and runs are in the UI; the terminal is for what went wrong.
+    quiet = ["--code-server-log-level", "warning"]
     commands = {
-        "dagster-webserver": ["-w", workspace, "-h", "127.0.0.1", "-p", str(port)],
-        "dagster-daemon": ["run", "-w", workspace],
+        "dagster-webserver": [
+            "-w",
+            workspace,
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(port),
+            "--dagster-log-level",
+            "warning",
+            *quiet,
+        ],
+        "dagster-daemon": ["run", "-w", workspace, "--log-level", "warning", *quiet],
     }
     return {
         name: subprocess.Popen(

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import dagster as dg
 import pytest
 
 from video_assets import dagster_processes
@@ -55,6 +56,16 @@ def test_processes_run_where_no_dot_env_is_put_over_the_environment(tmp_path: Pa
         serve(tmp_path, free_port(), {"DAGSTER_HOME": "/other", "VIDEO_ASSETS_WORKERS": "3"})
     assert starts["env"] == {"DAGSTER_HOME": str(tmp_path), "VIDEO_ASSETS_WORKERS": "3"}
     assert not (Path(starts["cwd"]) / ".env").exists()
+
+
+def test_the_terminal_is_for_what_went_wrong(tmp_path: Path, starts: dict[str, Any]) -> None:
+    with pytest.raises(Started):
+        serve(tmp_path, free_port(), {})
+    command = " ".join(starts["command"])
+    assert "--dagster-log-level warning" in command
+    assert "--code-server-log-level warning" in command
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        assert instance.python_log_level == "INFO", "Dagster's own level for runs is DEBUG"
 
 
 def test_a_taken_port_is_told_before_anything_starts(tmp_path: Path, starts: dict[str, Any]) -> None:
