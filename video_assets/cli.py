@@ -69,8 +69,8 @@ def up(
 
         # What dagster.yaml may name.
         os.environ.update(variables)
-        typer.echo(f"The UI: http://127.0.0.1:{port}  History: {folder}  Stop: Ctrl-C")
-        serve(folder, port, variables)
+        text = f"The UI: http://127.0.0.1:{port}  History: {folder}  Stop: Ctrl-C"
+        serve(folder, port, variables, begin=lambda: typer.echo(text))
 
 
 @app.command()

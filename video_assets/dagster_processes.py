@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 
@@ -39,13 +39,14 @@ class PortTaken(VideoAssetsError):
     """The UI cannot listen where it should."""
 
 
-def serve(home: Path, port: int, environment: Mapping[str, str]) -> None:
+def serve(home: Path, port: int, environment: Mapping[str, str], begin: Callable[[], None]) -> None:
     """Runs webserver and daemon on `home` until SIGINT or SIGTERM, then stops both.
 
     Args:
         home: the DAGSTER_HOME, made where it is missing.
         port: where the UI listens, on 127.0.0.1.
         environment: all that the processes are given. Paths in it must be absolute.
+        begin: called right before they start.
 
     Raises:
         HomeUnusable: the home cannot be made or written to.
@@ -58,6 +59,7 @@ def serve(home: Path, port: int, environment: Mapping[str, str]) -> None:
     with _alone_on(home):
         _require_port(port)
         make_history(home)
+        begin()
         children = _start(home, port, environment)
         try:
             _wait(children)

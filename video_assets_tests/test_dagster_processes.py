@@ -45,7 +45,7 @@ def free_port() -> int:
 
 def test_history_is_made_before_webserver_and_daemon_could_both_make_it(tmp_path: Path, starts: dict[str, Any]) -> None:
     with pytest.raises(Started):
-        serve(tmp_path / "home", free_port(), {})
+        serve(tmp_path / "home", free_port(), {}, begin=print)
     assert (tmp_path / "home" / "schedules" / "schedules.db").is_file()
     assert (tmp_path / "home" / "history" / "runs.db").is_file()
 
@@ -53,14 +53,14 @@ def test_history_is_made_before_webserver_and_daemon_could_both_make_it(tmp_path
 def test_processes_run_where_no_dot_env_is_put_over_the_environment(tmp_path: Path, starts: dict[str, Any]) -> None:
     (tmp_path / ".env").write_text("DAGSTER_HOME=/elsewhere\n")
     with pytest.raises(Started):
-        serve(tmp_path, free_port(), {"DAGSTER_HOME": "/other", "VIDEO_ASSETS_WORKERS": "3"})
+        serve(tmp_path, free_port(), {"DAGSTER_HOME": "/other", "VIDEO_ASSETS_WORKERS": "3"}, begin=print)
     assert starts["env"] == {"DAGSTER_HOME": str(tmp_path), "VIDEO_ASSETS_WORKERS": "3"}
     assert not (Path(starts["cwd"]) / ".env").exists()
 
 
 def test_the_terminal_is_for_what_went_wrong(tmp_path: Path, starts: dict[str, Any]) -> None:
     with pytest.raises(Started):
-        serve(tmp_path, free_port(), {})
+        serve(tmp_path, free_port(), {}, begin=print)
     command = " ".join(starts["command"])
     assert "--dagster-log-level warning" in command
     assert "--code-server-log-level warning" in command
@@ -74,7 +74,7 @@ def test_a_taken_port_is_told_before_anything_starts(tmp_path: Path, starts: dic
         other.listen()
         port = other.getsockname()[1]
         with pytest.raises(PortTaken, match=rf"port {port}: is taken. Use --port {port + 1}, or stop the other `up`"):
-            serve(tmp_path, port, {})
+            serve(tmp_path, port, {}, begin=print)
     assert not starts
 
 
@@ -87,15 +87,15 @@ def test_a_second_up_on_a_home_is_refused_and_one_that_was_killed_blocks_nobody(
     with first.stdin, first.stdout:
         assert first.stdout.readline() == b"held\n"
         with pytest.raises(AlreadyRunning, match=rf"already running on this home \(process {first.pid}\)"):
-            serve(tmp_path, free_port(), {})
+            serve(tmp_path, free_port(), {}, begin=print)
         first.kill()
         first.wait()
     with pytest.raises(Started):
-        serve(tmp_path, free_port(), {})
+        serve(tmp_path, free_port(), {}, begin=print)
 
 
 @pytest.mark.parametrize("name", ["file", "/proc/no_home"])
 def test_a_home_that_cannot_be_is_one_sentence(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(HomeUnusable, match=r"is a file, not a folder|cannot be written to"):
-        serve(tmp_path / name, free_port(), {})
+        serve(tmp_path / name, free_port(), {}, begin=print)
