@@ -44,7 +44,11 @@ def demo(
     with _errors_in_words():
         home = DemoHome(directory.resolve())
         os.environ.update(home.environment())
-        failed = run_demo(home, videos)
+        try:
+            failed = run_demo(home, videos)
+        except KeyboardInterrupt:
+            typer.echo("\nStopped. Run again to go on.", err=True)
+            raise typer.Exit(130) from None
     raise typer.Exit(1 if failed else 0)
 
 
@@ -54,15 +58,19 @@ def up(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Where the UI listens, on 127.0.0.1.")] = 3000,
 ) -> None:
     """Runs Dagster's webserver and daemon, until Ctrl-C; the home is made if it is not there."""
-    from video_assets.dagster_home import serve
-    from video_assets.settings import environment, load_settings
+    from video_assets.dagster_home import home_folder
+    from video_assets.settings import load_settings, resolved_environment
 
     with _errors_in_words():
-        load_settings()
-        variables = {name: value for name, value in environment().items() if value is not None}
-        folder = (home or Path(variables.get("DAGSTER_HOME") or ".dagster_home")).expanduser().absolute()
-        typer.echo(f"The UI: http://127.0.0.1:{port}  History: {folder}  Stop: Ctrl-C")
-        serve(folder, port, variables)
+        variables = resolved_environment(load_settings())
+        folder = home_folder(str(home) if home else variables.get("DAGSTER_HOME"))
+        # Imported here, since it takes a second: a wrong setting is told at once.
+        from video_assets.dagster_processes import serve
+
+        # What dagster.yaml may name.
+        os.environ.update(variables)
+        text = f"The UI: http://127.0.0.1:{port}  History: {folder}  Stop: Ctrl-C"
+        serve(folder, port, variables, begin=lambda: typer.echo(text))
 
 
 @app.command()

@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
+from video_assets.dagster_home import home_folder
 from video_assets.errors import VideoAssetsError
+from video_assets.folder_probe import require_writable
 from video_assets.settings import Settings, environment, variable
+from video_assets.storage.registry import open_store
 
 SAMPLE = 200
 """How many objects of the source are looked at."""
@@ -72,16 +75,16 @@ def _packages(settings: Settings) -> Finding:
 
 
 def _dagster_home(settings: Settings) -> Finding:
-    home = environment().get("DAGSTER_HOME")
-    if not home:
-        remedy = "Set DAGSTER_HOME to a folder with a copy of dagster.yaml; `dagster dev` forgets its history without."
-        return Finding("dagster home", "warning", "DAGSTER_HOME is not set", remedy)
-    if not Path(home).is_dir():
-        return Finding("dagster home", "failed", f"{home} is no folder", "Make it, and copy dagster.yaml into it.")
-    if not (Path(home) / "dagster.yaml").is_file():
-        remedy = "Copy dagster.yaml into it: without it, cancelled runs keep their slots and telemetry is on."
+    configured = environment().get("DAGSTER_HOME")
+    home = home_folder(configured)
+    require_writable(home)
+    if not home.exists():
+        return Finding("dagster home", "ok", f"{home}: not made yet; `video-assets up` makes it")
+    if not (home / "dagster.yaml").is_file():
+        remedy = "`video-assets up` writes ours: without it, cancelled runs keep their slots and telemetry is on."
         return Finding("dagster home", "warning", f"{home} has no dagster.yaml", remedy)
-    return Finding("dagster home", "ok", home)
+    text = str(home) if configured else f"{home}, as DAGSTER_HOME is not set; `dagster dev` needs it set"
+    return Finding("dagster home", "ok", text)
 
 
 def _source(settings: Settings) -> Finding:
@@ -103,8 +106,38 @@ def _source(settings: Settings) -> Finding:
 
 
 def _store(settings: Settings) -> Finding:
-    from video_assets.storage.registry import open_store
+    folder = _local_folder(settings.store)
+    if folder is None:
+        return _remote_store(settings)
+    require_writable(folder)
+    if not folder.exists():
+        return _store_not_made(settings)
+    # Opened for what only a store can refuse.
+    open_store(settings.store)
+    free = shutil.disk_usage(folder).free
+    text = f"{settings.store} can be written and read, {free / 1000**3:.0f} GB free"
+    if free < LOW_DISK_BYTES:
+        return Finding("store", "warning", text, f"Free space, or set {variable('store')} to another disk.")
+    return Finding("store", "ok", text)
 
+
+def _store_not_made(settings: Settings) -> Finding:
+    """A store that is missing is normal on the first day, and lost data after it."""
+    try:
+        points = sum(_points(settings).values())
+    except VideoAssetsError:
+        points = 0  # The index has a finding of its own.
+    runs = home_folder(environment().get("DAGSTER_HOME")) / "history" / "runs.db"
+    signs = [f"the index holds {points} points"] * (points > 0)
+    signs += [f"{runs.parent.parent} has a history"] * runs.is_file()
+    if not signs:
+        return Finding("store", "ok", f"{settings.store}: nothing made yet; it is made by the first run")
+    remedy = f"Mount its disk, or correct {variable('store')}. If it was deleted, run every partition again."
+    verdict: Verdict = "failed" if points else "warning"
+    return Finding("store", verdict, f"{settings.store} is not there, but {' and '.join(signs)}", remedy)
+
+
+def _remote_store(settings: Settings) -> Finding:
     store = open_store(settings.store, create=True)
     key = f"doctor/{os.getpid()}"
     store.put(key, b"doctor")
@@ -113,23 +146,29 @@ def _store(settings: Settings) -> Finding:
             return Finding("store", "failed", f"{store.uri} does not give back what was put", "Look at its disk.")
     finally:
         store.delete(key)
-    text = f"{store.uri} can be written and read"
-    if store.local_path(key) is None:
-        return Finding("store", "ok", text)
-    free = shutil.disk_usage(Path(unquote(urlsplit(store.uri).path))).free
-    text += f", {free / 1000**3:.0f} GB free"
-    if free < LOW_DISK_BYTES:
-        return Finding("store", "warning", text, f"Free space, or set {variable('store')} to another disk.")
-    return Finding("store", "ok", text)
+    return Finding("store", "ok", f"{store.uri} can be written and read")
 
 
 def _index(settings: Settings) -> Finding:
+    folder = _local_folder(settings.index)
+    if folder is not None:
+        require_writable(folder)
+    text = ", ".join(f"{name}: {count} points" for name, count in _points(settings).items()) or "empty so far"
+    return Finding("index", "ok", f"{settings.index}: {text}")
+
+
+def _points(settings: Settings) -> dict[str, int]:
+    """How many points each collection of the index holds."""
     from video_assets.search.query import open_index
 
     with open_index(settings) as index:
-        counts = {name: index.count(name) for name in index.collections()}
-    text = ", ".join(f"{name}: {count} points" for name, count in counts.items()) or "empty so far"
-    return Finding("index", "ok", f"{settings.index}: {text}")
+        return {name: index.count(name) for name in index.collections()}
+
+
+def _local_folder(place: str) -> Path | None:
+    """The folder that a path or URI names; None for a bucket or server."""
+    parts = urlsplit(place)
+    return Path(unquote(parts.path)) if parts.scheme == "file" else None if parts.scheme else Path(place)
 
 
 def _sampling(settings: Settings) -> Finding:

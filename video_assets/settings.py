@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import io
 import os
 import re
 from collections.abc import Iterable
@@ -18,6 +19,7 @@ from urllib.parse import quote, unquote
 from zoneinfo import ZoneInfo
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -250,6 +252,8 @@ class Settings(BaseSettings):
     @field_validator("index")
     @classmethod
     def _index(cls, value: str) -> str:
+        if re.fullmatch(r"[\w.-]+:[0-9]{1,5}/?", value):
+            raise ValueError(f"write http://{value}, or a directory")
         scheme, separator, rest = value.partition("://")
         if separator and (scheme not in ("file", "http", "https") or "?" in rest or "@" in rest):
             raise ValueError("write a directory, or http(s)://host:port without user, password or query")
@@ -324,8 +328,42 @@ def variable(field: str) -> str:
 
 
 def environment() -> dict[str, str | None]:
-    """The environment on top of `.env` in the working directory, as Dagster sees it too."""
-    return {**dotenv_values(".env"), **os.environ}
+    """The environment on top of `.env` in the working directory.
+
+    Raises:
+        SettingsError: `.env` cannot be read.
+    """
+    return {**_dot_env(), **os.environ}
+
+
+def _dot_env() -> dict[str, str | None]:
+    path = Path(".env")
+    if not path.is_file():
+        return {}
+    try:
+        text = path.read_text("utf-8")
+    except UnicodeDecodeError:
+        raise SettingsError(str(path.absolute()), "is not UTF-8", "Save it as UTF-8.") from None
+    except OSError as error:
+        raise SettingsError(str(path.absolute()), f"cannot be read: {error.strerror}", "Give the permission.") from None
+    # Its reader logs such a line without the file's name, and goes on without it.
+    for line in parse_stream(io.StringIO(text)):
+        if line.error:
+            where = f"{path.absolute()} line {line.original.line}"
+            raise SettingsError(where, "cannot be read", "Write NAME=value, and close what quotes you open.")
+    return dotenv_values(stream=io.StringIO(text))
+
+
+def resolved_environment(settings: Settings) -> dict[str, str]:
+    """The environment for a process in another working directory: `.env` is in it, and every path is absolute."""
+    places = {
+        "source": settings.source,
+        "store": settings.store,
+        "index": settings.index,
+        "model_cache": str(settings.model_cache.absolute()) if settings.model_cache else None,
+    }
+    resolved = {variable(field): place for field, place in places.items() if place is not None}
+    return {**{name: value for name, value in environment().items() if value is not None}, **resolved}
 
 
 def load_settings() -> Settings:

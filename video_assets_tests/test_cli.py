@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import tarfile
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from video_assets.cli import app
+from video_assets.vectors.registry import open_vector_index
+from video_assets_tests.vectors.fleet_points import COLLECTION, DIM, frame_point
 from video_assets_tests.video.make_video import RGB, make_video, moving_picture
 
 COLUMNS = [
@@ -180,6 +183,50 @@ def test_doctor_says_what_is_missing_and_how_to_mend_it() -> None:
     assert "VIDEO_ASSETS_SOURCE" in found["source"]["text"]
     assert found["source"]["remedy"]
     assert found["store"]["verdict"] == found["index"]["verdict"] == found["sampling"]["verdict"] == "ok"
+
+
+def findings() -> dict[str, dict[str, str]]:
+    """What doctor says of each component."""
+    return {finding["component"]: finding for finding in json.loads(call("doctor", "--json").stdout)}
+
+
+def test_doctor_on_the_first_day_makes_nothing(tmp_path: Path) -> None:
+    found = findings()
+    assert list(tmp_path.iterdir()) == []
+    assert found["store"]["text"].endswith("store: nothing made yet; it is made by the first run")
+    assert found["dagster home"]["verdict"] == "ok"
+    assert "not made yet; `video-assets up` makes it" in found["dagster home"]["text"]
+
+
+def test_doctor_leaves_nothing_in_a_store_that_is_there(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    assert findings()["store"]["verdict"] == "ok"
+    assert [path.name for path in tmp_path.rglob("*")] == ["store"]
+
+
+def test_doctor_says_that_a_store_is_gone_whose_index_or_history_remains(tmp_path: Path) -> None:
+    (tmp_path / ".dagster_home" / "history").mkdir(parents=True)
+    (tmp_path / ".dagster_home" / "history" / "runs.db").touch()
+    store = findings()["store"]
+    assert (store["verdict"], "has a history" in store["text"]) == ("warning", True)
+    index = open_vector_index(str(tmp_path / "index"))
+    index.ensure(COLLECTION, DIM)
+    index.upsert(COLLECTION, [frame_point("veh-1", frame) for frame in range(3)])
+    index.close()
+    store = findings()["store"]
+    assert (store["verdict"], "the index holds 3 points" in store["text"]) == ("failed", True)
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("place", ["/proc/nowhere", "/proc/version"])
+def test_doctor_tries_to_write_where_all_is_to_be(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    for name in ("VIDEO_ASSETS_STORE", "VIDEO_ASSETS_INDEX", "DAGSTER_HOME"):
+        monkeypatch.setenv(name, place)
+    found = findings()
+    for component in ("store", "index", "dagster home"):
+        assert found[component]["verdict"] == "failed"
+        assert re.search("cannot be made|is a file, not a folder", found[component]["text"])
+        assert found[component]["remedy"]
 
 
 def test_status_of_nothing_is_a_table_of_zeros(tmp_path: Path) -> None:

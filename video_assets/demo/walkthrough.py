@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from video_assets.dagster_home import home_errors, refuse_file
 from video_assets.demo.footage import lay_out, packaged_videos, videos_in
 from video_assets.demo.home import DemoHome
 from video_assets.search.query import search_text
@@ -27,13 +28,25 @@ QUERY = "rabbit"
 
 
 def run_demo(home: DemoHome, videos: Path | None) -> int:
-    """Lays out, materializes and shows. Returns how many runs failed: planted faults fail rows, not runs."""
+    """Lays out, materializes and shows. Returns how many runs failed: planted faults fail rows, not runs.
+
+    Raises:
+        VideoAssetsError: no footage, or a folder, disk or history that cannot be used.
+    """
+    from video_assets.defs.history import history_errors
+
+    refuse_file(home.root)
+    with home_errors(home.root), history_errors(home.root):
+        return _run_demo(home, videos)
+
+
+def _run_demo(home: DemoHome, videos: Path | None) -> int:
     console = Console(highlight=False, soft_wrap=True)
     begun = time.monotonic()
-    home.write()
     settings = load_settings()
     sources = packaged_videos() if videos is None else videos_in(videos, settings.video_extensions)
     count = lay_out(sources, home.uploads, settings.template())
+    home.write()
     console.print(f"{count} uploads of a small fleet, one corrupt and one empty among them: {home.uploads}")
     before = objects(settings)
     failed = _materialize(console)

@@ -32,6 +32,12 @@ def open_store(uri: str, *, create: bool = False) -> ObjectStore:
     return _OPENERS[_scheme(uri)](uri, create)
 
 
+def check_uri(uri: str) -> None:
+    """Raises `InvalidUri` where `open_store` would; whether the store is there is not looked at."""
+    _scheme(uri)
+    _file_path(uri)
+
+
 def split_uri(uri: str) -> tuple[str, str]:
     """Splits the URI of one object into the URI of a store and the key in it.
 

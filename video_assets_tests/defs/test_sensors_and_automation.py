@@ -53,6 +53,17 @@ def test_no_source_is_a_reason_to_skip(fleet: SmallFleet, monkeypatch: pytest.Mo
     assert "VIDEO_ASSETS_SOURCE" in (result.skip_message or "")
 
 
+def test_a_source_that_is_away_is_a_reason_to_skip_and_its_return_no_news(fleet: SmallFleet, tmp_path: Path) -> None:
+    fleet.upload("veh-1/2026-01-05/front/083000.mp4", data=b"x")
+    cursor = tick(fleet, None).cursor
+    away = (tmp_path / "uploads").rename(tmp_path / "away")
+    result = sensors.upload_sensor(dg.build_sensor_context(instance=fleet.instance, cursor=cursor))
+    assert isinstance(result, dg.SkipReason)
+    assert "Make the folder, mount its disk, or correct the URI" in (result.skip_message or "")
+    away.rename(tmp_path / "uploads")
+    assert not tick(fleet, cursor).run_requests
+
+
 def test_hostile_and_unmatched_keys_are_counted_and_stop_nothing(fleet: SmallFleet) -> None:
     fleet.upload("veh-1/2026-01-05/front/083000.mp4", data=b"x")
     fleet.upload("bad|id/2026-01-05/front/083000.mp4", data=b"x")

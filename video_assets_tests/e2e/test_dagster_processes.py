@@ -59,7 +59,7 @@ def test_dagster_and_dg_find_the_definitions_valid() -> None:
     [
         ("VIDEO_ASSETS_TIMEZONE", "Mars/Olympus", "VIDEO_ASSETS_TIMEZONE: 'Mars/Olympus' is no time zone"),
         ("VIDEO_ASSETS_PATH_TEMPLATE", "{veicle}", "VIDEO_ASSETS_PATH_TEMPLATE: has the unknown field {veicle}"),
-        ("VIDEO_ASSETS_SOURCE", "/no/such/folder", "/no/such/folder"),
+        ("VIDEO_ASSETS_SOURCE", "s3://bucket", "reads and writes file:// only"),
         ("VIDEO_ASSETS_STORE", "/proc/store", "/proc/store"),
         ("VIDEO_ASSETS_EMBED_MODELS", "clop", "no model has this name"),
     ],
@@ -68,6 +68,11 @@ def test_a_wrong_setting_stops_at_load_and_says_what_to_mend(name: str, value: s
     done = run("dagster", "definitions", "validate", environment={name: value})
     assert done.returncode != 0
     assert says in done.stdout + done.stderr
+
+
+def test_the_location_loads_while_the_source_is_away() -> None:
+    done = run("dagster", "definitions", "validate", environment={"VIDEO_ASSETS_SOURCE": "/no/such/folder"})
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @contextlib.contextmanager
@@ -145,6 +150,9 @@ def test_webserver_and_daemon_show_the_fleets_data(fleet: Fleet) -> None:
 def test_up_runs_both_and_stops_cleanly(fleet: Fleet) -> None:
     port = free_port()
     home = fleet.home / "served"
+    elsewhere = fleet.home / "elsewhere"
+    # The environment goes before `.env`, and --home before both.
+    (fleet.home / ".env").write_text(f"DAGSTER_HOME={elsewhere}\nVIDEO_ASSETS_STORE={elsewhere}\n")
     with running(fleet, "video-assets", "up", "--home", str(home), "--port", str(port)) as process:
         eventually(lambda: graphql(port, "{version}"))
         health = "{instance{daemonHealth{allDaemonStatuses{required healthy}}}}"
@@ -155,9 +163,11 @@ def test_up_runs_both_and_stops_cleanly(fleet: Fleet) -> None:
                 if status["required"]
             )
         )
+        assert not elsewhere.exists()
         assert (home / "dagster.yaml").read_text() == (ROOT / "dagster.yaml").read_text()
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
+    (fleet.home / ".env").unlink()
     with pytest.raises((urllib.error.URLError, ConnectionError)):
         graphql(port, "{version}")
     assert not [pid for pid, command in commands() if str(home) in command]
