@@ -9,9 +9,10 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "video_assets"
 
-GROUND = {"errors", "keys", "path_template", "tables", "settings"}
+GROUND = {"errors", "plural", "keys", "path_template", "tables", "settings"}
 MAY_IMPORT = {
     "errors": set(),
+    "plural": set(),
     "keys": {"errors"},
     "path_template": {"errors", "keys"},
     "tables": set(),

@@ -111,7 +111,7 @@ def run_stage(
         due = work.due()
         progress = Progress(report, unit=table.name, total=len(due))
         for result in work.run(due, function, progress.tick):
-            progress.add(failed=not isinstance(result, Done), size_bytes=_size_bytes(result))
+            progress.add(failed=_has_failed(result), size_bytes=_size_bytes(result))
         if due:
             progress.finish()
     folded = fold(table, ((by_id[item_id], work.done[item_id]) for item_id in by_id))
@@ -219,6 +219,11 @@ def fold(table: Table, records: Iterable[tuple[Item, ItemRecord]]) -> pa.Table:
         for row in record.rows.to_pylist()
     ]
     return table.rows(rows).sort_by([(name, "ascending") for name in table.key])
+
+
+def _has_failed(result: Done[Outcome] | Failed) -> bool:
+    """Also of an item that was worked off well and found to be bad: its metadata counts it as failed too."""
+    return not isinstance(result, Done) or result.value.failed
 
 
 def _size_bytes(result: Done[Outcome] | Failed) -> int:

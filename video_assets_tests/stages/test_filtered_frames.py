@@ -72,7 +72,7 @@ def test_filtered_frames_are_rows_that_no_later_stage_takes_for_pictures(chain: 
     assert folds["vector_index"].rows["points"].to_pylist() == [2]
     assert lost_items(frames) == lost_items(folds["embeddings"]) == (set(), set())
     assert not lost_vectors(folds["embeddings"], ["mobilenet_v2"])
-    assert draw_contact_sheet(frames.rows) is not None
+    assert draw_contact_sheet({frames.partition: frames.rows}) is not None
     (day,) = roll_up(Partition(DAY.date), tables=chain.tables).rows.to_pylist()
     assert (day["frames"], day["embeddings"], day["filtered"], day["failed"]) == (2, 2, 4, 0)
     stages, failures = chain_status(chain.tables)
@@ -98,7 +98,7 @@ def test_a_clip_of_which_nothing_is_kept_has_rows_and_no_blob(chain: Chain, pack
     fold = frames_of(chain, frames_min_brightness=255, frames_packing=packing)
     assert fold.counts == {"ok": 0, "failed": 0, "filtered": 6}
     assert not [key for key in chain.keys("frames/") if "/blobs/" in key]
-    assert draw_contact_sheet(fold.rows) is None
+    assert draw_contact_sheet({fold.partition: fold.rows}) is None
     assert frames_of(chain, frames_min_brightness=255, frames_packing=packing).made == 0
 
 

@@ -111,3 +111,4 @@ def test_unmatched_videos_are_rows_with_reasons(tables: ParquetTables, uploads: 
     assert "does not fit" in reasons["x.mp4"]
     assert "vehicle id" in reasons["083000.mp4"]
     assert manifest.skipped == {"folder": 0, "empty": 0, "extension": 1, "settling": 0}
+    assert manifest.examples == ["skipped 1 extension: veh-1/readme.txt"]
