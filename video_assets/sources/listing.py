@@ -23,6 +23,8 @@ SKIP_REASONS = ("folder", "empty", "extension", "settling")
 
 MAX_EXAMPLES = 5
 
+BEFORE_FIRST_DAY = "is of a day before the first"
+
 
 @dataclass(frozen=True, slots=True)
 class Upload:
@@ -38,6 +40,11 @@ class UnmatchedUpload:
 
     info: ObjectInfo
     reason: str
+
+    @property
+    def kind(self) -> str:
+        """The reason without what is this video's own, to count by."""
+        return self.reason.partition(": ")[0]
 
 
 @dataclass
@@ -122,9 +129,9 @@ class Listing:
     def _day_fault(self, day: str) -> str:
         """A vehicle whose clock is dead sends videos of 1970; a day that Dagster has no partition for stops a run."""
         if day < self.first_day.isoformat():
-            return f"its day {day} is before the first day, {self.first_day} (VIDEO_ASSETS_START_DATE)"
+            return f"{BEFORE_FIRST_DAY}: {day}, and the first is {self.first_day} (VIDEO_ASSETS_START_DATE)"
         today = self.now.astimezone(self.template.fleet_zone).date().isoformat()
-        return f"its day {day} is in the future" if day > today else ""
+        return f"is of a day in the future: {day}" if day > today else ""
 
     def _skip_reason(self, info: ObjectInfo) -> str | None:
         if info.key.endswith("/"):
