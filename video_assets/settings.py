@@ -260,6 +260,11 @@ def _folder(place: str) -> Path:
     return Path(unquote(place.removeprefix("file://"))).resolve()
 
 
+def is_missing_folder(place: str) -> bool:
+    """Whether a place is on this machine's disk and not there; nothing is known of a bucket."""
+    return ("://" not in place or place.startswith("file://")) and not _folder(place).exists()
+
+
 def _lies_in(place: str, folder: str) -> bool:
     """Whether a place is a folder or lies below it, links followed."""
     return _folder(folder) in [_folder(place), *_folder(place).parents]

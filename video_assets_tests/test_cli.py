@@ -119,6 +119,7 @@ def test_what_is_no_video_is_a_failed_row_and_exit_1(tmp_path: Path) -> None:
     result = call("frames", "extract", "x.mp4", "--fps", "1", "--out", "out")
     assert result.exit_code == 1
     assert "x.mp4" in result.output
+    assert "0 frames" not in result.output
     (row,) = pq.read_table("out/frames.parquet").to_pylist()
     assert (row["status"], row["error_stage"]) == ("failed", "probe")
 
@@ -126,7 +127,12 @@ def test_what_is_no_video_is_a_failed_row_and_exit_1(tmp_path: Path) -> None:
 def test_a_missing_file_and_a_bucket_say_what_to_do() -> None:
     missing = call("frames", "extract", "nothing.mp4", "--fps", "1", "--out", "out")
     assert missing.exit_code == 1
-    assert "nothing.mp4" in missing.output
+    assert "nothing.mp4: no such file" in missing.output
+    folder = call("frames", "extract", ".", "--fps", "1", "--out", "out")
+    assert ".: is a folder, not a video" in folder.output
+    assert not Path("out").exists()
+    Path("file").write_text("x")
+    assert "is a file, not a folder" in call("frames", "extract", "file", "--fps", "1", "--out", "file").output
     bucket = call("frames", "extract", "s3://fleet/a.mp4", "--fps", "1", "--out", "out")
     assert bucket.exit_code == 1
     assert "file://" in bucket.output
@@ -148,6 +154,8 @@ def test_a_missing_file_and_a_bucket_say_what_to_do() -> None:
         ["search"],
         ["search", "rabbit", "--image", "x.jpg"],
         ["search", "rabbit", "--limit", "0"],
+        ["search", "rabbit", "--date", "yesterday"],
+        ["demo", "--videos", "nope"],
     ],
 )
 def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
@@ -165,10 +173,11 @@ def test_search_before_anything_is_indexed_says_so() -> None:
 
 def test_a_picture_that_is_none_says_so(tmp_path: Path) -> None:
     (tmp_path / "x.jpg").write_text("no picture")
-    for image in ("x.jpg", "nothing.jpg", "."):
+    for image, says in {"x.jpg": "", "nothing.jpg": "no such file", ".": "is a folder"}.items():
         result = call("search", "--image", image)
         assert result.exit_code == 1, result.output
         assert "Traceback" not in result.output
+        assert says in result.output
 
 
 def test_doctor_says_what_is_missing_and_how_to_mend_it() -> None:
@@ -182,7 +191,11 @@ def test_doctor_says_what_is_missing_and_how_to_mend_it() -> None:
 
 
 def test_status_of_nothing_is_a_table_of_zeros(tmp_path: Path) -> None:
-    assert "Make the folder" in call("status").output or "does not exist" in call("status").output
+    fresh = call("status")
+    assert (fresh.exit_code, fresh.stdout) == (0, "Nothing made yet. Run `video-assets up`.\n")
+    assert "VIDEO_ASSETS_SOURCE is not set" in fresh.stderr
+    assert json.loads(call("status", "--json").stdout)["stages"] == []
+    assert not (tmp_path / "store").exists()
     (tmp_path / "store").mkdir()
     stages = json.loads(call("status", "--json").stdout)["stages"]
     assert [stage["partitions"] for stage in stages] == [0] * 5
@@ -193,3 +206,19 @@ def test_a_wrong_setting_is_one_line_of_words(monkeypatch: pytest.MonkeyPatch) -
     result = call("status")
     assert result.exit_code == 1
     assert result.output.startswith("Error: VIDEO_ASSETS_WORKERS: ")
+
+
+def test_an_error_is_json_where_json_was_asked_for() -> None:
+    result = call("search", "rabbit", "--model", "clip-vit-b-32", "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["error"]["item"] == "model clip-vit-b-32"
+    assert "is not in VIDEO_ASSETS_EMBED_MODELS (mobilenet_v2)" in result.stderr
+
+
+def test_a_distance_of_nothing_names_its_option(video: Path) -> None:
+    result = call("frames", "extract", video.name, "--every", "0", "--out", "out")
+    assert "--every 0: give seconds above 0" in " ".join(result.output.split())
+
+
+def test_the_version_is_told() -> None:
+    assert call("--version").output.startswith("video-assets ")
