@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, cast
 
 from video_assets.video.errors import MediaError, NotAVideo, NoVideoStream, UnreadableMedia
+from video_assets.video.signs import telltale
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -34,7 +35,7 @@ class _Bytes:
     """
 
     def __init__(self, file: BinaryIO) -> None:
-        self._file = file
+        self.file = file
         self._failure: Exception | None = None
         file.seek(0)
         self.seek, self.tell = file.seek, file.tell
@@ -42,7 +43,7 @@ class _Bytes:
     def read(self, size: int) -> bytes:
         if self._failure is None:
             try:
-                return self._file.read(size)
+                return self.file.read(size)
             except Exception as failure:
                 self._failure = failure
         return b""
@@ -124,7 +125,10 @@ def _open_container(data: _Bytes, label: str) -> InputContainer:
     except MediaError:
         raise
     except (av.FFmpegError, ValueError) as error:
-        raise NotAVideo(label, f"cannot be opened as a video: {reason_of(error)}") from error
+        data.check()
+        sign = telltale(data.file)
+        reason = f"it {sign}" if sign else reason_of(error)
+        raise NotAVideo(label, f"cannot be opened as a video: {reason}") from error
     # Invented timestamps are wrong for B-frames in AVI; a missing one is to be seen as missing.
     gen_pts: Any = Flags.gen_pts.value
     container.flags &= ~gen_pts
