@@ -222,3 +222,45 @@ def test_a_distance_of_nothing_names_its_option(video: Path) -> None:
 
 def test_the_version_is_told() -> None:
     assert call("--version").output.startswith("video-assets ")
+
+
+def source_finding(monkeypatch: pytest.MonkeyPatch, root: Path, **settings: str) -> dict[str, str]:
+    monkeypatch.setenv("VIDEO_ASSETS_SOURCE", str(root))
+    for name, value in settings.items():
+        monkeypatch.setenv(f"VIDEO_ASSETS_{name.upper()}", value)
+    finding: dict[str, str] = next(f for f in json.loads(call("doctor", "--json").stdout) if f["component"] == "source")
+    return finding
+
+
+def uploaded(root: Path, key: str) -> None:
+    path = root / key
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"video")
+
+
+def test_doctor_tells_uploads_that_are_too_young(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uploaded(tmp_path / "my uploads", "veh-1/2026-01-05/front/083000.mp4")
+    uploaded(tmp_path / "my uploads", "veh-1/2026-01-05/rear/083000.mp4")
+    finding = source_finding(monkeypatch, tmp_path / "my uploads")
+    assert "my uploads: 2 uploads are younger than 60 s (VIDEO_ASSETS_SETTLE_S)" in finding["text"]
+    assert finding["verdict"] == "warning"
+    one = source_finding(monkeypatch, tmp_path / "my uploads", settle_s="0")
+    assert one["text"].endswith("holds 2 videos of 1 vehicle")
+
+
+def test_doctor_says_where_a_template_stops_fitting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uploaded(tmp_path / "u", "veh-1/front/083000.mp4")
+    uploaded(tmp_path / "u", "veh-1/rear/083000.mp4")
+    finding = source_finding(monkeypatch, tmp_path / "u", settle_s="0")
+    assert finding["verdict"] == "failed"
+    assert "2 unmatched, e.g. veh-1/front/083000.mp4 does not fit the template: at 'front' it has {" in finding["text"]
+    assert "VIDEO_ASSETS_PATH_TEMPLATE" in finding["remedy"]
+    uploaded(tmp_path / "v", "veh-1/2025-12-31/front/083000.mp4")
+    early = source_finding(monkeypatch, tmp_path / "v")
+    assert early["remedy"] == "Set VIDEO_ASSETS_START_DATE to the first day of your footage."
+
+
+def test_doctor_names_a_source_that_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a file").write_text("x")
+    finding = source_finding(monkeypatch, tmp_path / "a file")
+    assert finding["text"] == f"VIDEO_ASSETS_SOURCE={tmp_path}/a file is a file, not a folder"

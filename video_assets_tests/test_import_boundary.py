@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "io_managers": GROUND | {"table_store"},
     "defs": GROUND | {"io_managers", "stages", "storage", "table_store", "sources"},
     "definitions": {"defs"},
-    "doctor": GROUND | {"storage", "stages", "search", "embedding"},
+    "doctor": GROUND | {"sources", "storage", "stages", "search", "embedding"},
     "dagster_home": {"errors"},
     "demo": GROUND | {"dagster_home", "storage", "table_store", "stages", "search", "vectors", "defs", "definitions"},
     "cli": GROUND
