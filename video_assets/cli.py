@@ -141,7 +141,7 @@ def status(as_json: JsonOption = False) -> None:
         [[s.stage, s.partitions, len(s.missing), s.ok, s.failed, s.filtered] for s in stages],
     )
     for failure in failures:
-        where = f"{failure.stage} {failure.partition} [{failure.error_stage}, {failure.attempts} attempts]"
+        where = f"{failure.stage} {failure.partition} [{failure.error_stage}, {counted(failure.attempts, 'attempt')}]"
         video = (
             "" if failure.video_path is None or failure.video_path in failure.error_msg else f"{failure.video_path}: "
         )

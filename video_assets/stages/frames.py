@@ -210,14 +210,13 @@ def _evenly(rows: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
     return [rows[round(n * (len(rows) - 1) / (count - 1))] for n in range(count)]
 
 
-def _caption_start(partition: Partition, all_partitions: Iterable[Partition]) -> list[str]:
-    """What of the partition tells it apart from the others on the sheet."""
+def _caption_start(partition: Partition, all_partitions: Iterable[Partition]) -> str:
+    """A line with what of the partition tells it apart from the others on the sheet; empty for a sheet of one."""
     vehicles, dates = zip(*((other.vehicle, other.date) for other in all_partitions), strict=True)
-    return [str(partition.vehicle)] * (len(set(vehicles)) > 1) + [partition.date[5:]] * (len(set(dates)) > 1)
+    parts = [str(partition.vehicle)] * (len(set(vehicles)) > 1) + [partition.date] * (len(set(dates)) > 1)
+    return " ".join(parts) + "\n" * bool(parts)
 
 
 def _caption(row: dict[str, Any]) -> str:
-    start = row["caption_start"]
-    # Tenths make room for vehicle and date.
-    when = f"{row['captured_at']:%H:%M:%S.%f}"[: -7 if start else -5] if row["captured_at"] else f"{row['pts_s']:.1f} s"
-    return " ".join(part for part in (*start, row["camera"], when) if part)
+    when = f"{row['captured_at']:%H:%M:%S.%f}"[:-5] if row["captured_at"] else f"{row['pts_s']:.1f} s"
+    return str(row["caption_start"]) + " ".join(part for part in (row["camera"], when) if part)

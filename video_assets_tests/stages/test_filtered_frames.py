@@ -20,6 +20,7 @@ from video_assets.stages.manifest import build_manifest
 from video_assets.stages.status import chain_status
 from video_assets.table_store.table_store import Fold
 from video_assets.tables import CLIPS, VIDEO_MANIFEST
+from video_assets.video import contact_sheet
 from video_assets_tests.stages.test_chain_stages import DAY, Chain
 from video_assets_tests.video.make_video import make_video
 from video_assets_tests.video.test_frame_filters import damaged_video, scenes
@@ -167,3 +168,13 @@ def test_distances_are_those_of_the_hashes_in_the_rows(chain: Chain) -> None:
     distances = fold.rows["phash_distance"].to_pylist()
     for before, after, distance in zip(hashes[:-1], hashes[1:], distances[1:], strict=True):
         assert (int(before, 16) ^ int(after, 16)).bit_count() == distance
+
+
+def test_a_sheet_of_several_vehicles_and_days_names_them(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = frames_of(chain).rows
+    labels: list[str] = []
+    monkeypatch.setattr(contact_sheet, "contact_sheet", lambda images: labels.extend(label for label, _ in images))
+    draw_contact_sheet({DAY: rows})
+    assert labels[0] == "front 08:30:00.0"
+    draw_contact_sheet({DAY: rows, Partition("2026-01-04", "veh-8"): rows})
+    assert {label.partition("\n")[0] for label in labels[6:]} == {"veh-7 2026-01-03", "veh-8 2026-01-04"}
