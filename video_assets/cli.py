@@ -9,25 +9,49 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from video_assets.errors import VideoAssetsError
+from video_assets.plural import counted
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False, help=__doc__)
+if TYPE_CHECKING:
+    from video_assets.settings import Settings
+    from video_assets.stages.status import Failure, StageStatus
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
 frames_app = typer.Typer(no_args_is_help=True, help="The decode engine alone.")
 app.add_typer(frames_app, name="frames")
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"video-assets {version('video-assets')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Turns a fleet's raw video into frames that can be searched and trusted. `video-assets demo` shows it."""
+
+
 @contextmanager
-def _errors_in_words() -> Iterator[None]:
-    """An error that a person can mend is printed as such, and exits with 1."""
+def _errors_in_words(as_json: bool = False) -> Iterator[None]:
+    """An error that a person can mend is printed as such, and exits with 1; for scripts on stdout too, as JSON."""
     try:
         yield
     except VideoAssetsError as error:
+        if as_json:
+            _print_json({"error": {"item": error.item, "cause": error.cause, "remedy": error.remedy}})
         typer.secho(f"Error: {error}", fg=typer.colors.RED, err=True)
         raise typer.Exit(1) from None
 
@@ -35,7 +59,9 @@ def _errors_in_words() -> Iterator[None]:
 @app.command()
 def demo(
     directory: Annotated[Path, typer.Option("--dir", help="Where everything of the demo goes.")] = Path("demo"),
-    videos: Annotated[Path | None, typer.Option(help="Your own footage instead of the packaged.")] = None,
+    videos: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="A folder of your own footage instead of ours.")
+    ] = None,
 ) -> None:
     """Lays real footage out as a small fleet and runs the whole chain over it."""
     from video_assets.demo.home import DemoHome
@@ -80,7 +106,7 @@ def doctor(as_json: JsonOption = False) -> None:
     from video_assets.settings import load_settings
 
     marks = {"ok": typer.colors.GREEN, "warning": typer.colors.YELLOW, "failed": typer.colors.RED}
-    with _errors_in_words():
+    with _errors_in_words(as_json):
         findings = []
         for finding in examine(load_settings()):
             findings.append(finding)
@@ -95,26 +121,41 @@ def doctor(as_json: JsonOption = False) -> None:
 @app.command()
 def status(as_json: JsonOption = False) -> None:
     """How far each stage is, and what failed."""
-    from video_assets.settings import load_settings
-    from video_assets.stages.status import chain_status
+    from video_assets.settings import is_missing_folder, load_settings, variable
+    from video_assets.stages.status import chain_status, unmatched_videos
     from video_assets.storage.registry import open_store
     from video_assets.table_store.parquet import ParquetTables
 
-    with _errors_in_words():
-        stages, failures = chain_status(ParquetTables(open_store(load_settings().store)))
+    with _errors_in_words(as_json):
+        settings = load_settings()
+        stages: list[StageStatus] = []
+        failures: list[Failure] = []
+        unmatched: list[str] = []
+        if not is_missing_folder(settings.store):
+            tables = ParquetTables(open_store(settings.store))
+            (stages, failures), unmatched = chain_status(tables), unmatched_videos(tables, settings)
+    if settings.source is None:
+        typer.echo(f"{variable('source')} is not set: set it to the folder that holds the uploads.", err=True)
     if as_json:
-        _print_json({"stages": [asdict(s) for s in stages], "failures": [asdict(f) for f in failures]})
+        _print_json(
+            {"stages": [asdict(s) for s in stages], "failures": [asdict(f) for f in failures], "unmatched": unmatched}
+        )
+        return
+    if not any(stage.partitions for stage in stages) and not unmatched:
+        typer.echo("Nothing made yet. Run `video-assets up`.")
         return
     _print_table(
         ["stage", "partitions", "missing", "ok", "failed", "filtered"],
         [[s.stage, s.partitions, len(s.missing), s.ok, s.failed, s.filtered] for s in stages],
     )
     for failure in failures:
-        where = f"{failure.stage} {failure.partition} [{failure.error_stage}, {failure.attempts} attempts]"
+        where = f"{failure.stage} {failure.partition} [{failure.error_stage}, {counted(failure.attempts, 'attempt')}]"
         video = (
             "" if failure.video_path is None or failure.video_path in failure.error_msg else f"{failure.video_path}: "
         )
         typer.echo(f"{where}: {video}{failure.error_msg}")
+    if unmatched:
+        typer.echo(f"{len(unmatched)} unmatched, e.g. {unmatched[0]}")
 
 
 @app.command()
@@ -131,13 +172,17 @@ def search(
     """Finds frames by TEXT or by --image, nearest first."""
     from video_assets.search.query import search_image, search_text
     from video_assets.settings import load_settings
+    from video_assets.vectors.index_errors import InvalidInputError
     from video_assets.vectors.vector_index import PointFilter
 
     if (text is None) == (image is None):
         raise typer.BadParameter("give either TEXT or --image PATH")
-    with _errors_in_words():
-        settings = load_settings()
+    try:
         where = PointFilter(vehicle=vehicle, camera=camera, date=date)
+    except InvalidInputError as error:
+        raise typer.BadParameter(str(error)) from None
+    with _errors_in_words(as_json):
+        settings = load_settings()
         if image is not None:
             found = search_image(settings, image, where=where, limit=limit, model=model)
         else:
@@ -145,8 +190,11 @@ def search(
     if as_json:
         _print_json([asdict(frame) for frame in found])
         return
+    if not found:
+        typer.echo(_why_nothing(settings, vehicle, camera, date), err=True)
+        return
     _print_table(
-        ["score", "vehicle", "camera", "captured at (UTC)", "in clip", "video", "labels"],
+        ["score", "vehicle", "camera", "captured at (UTC)", "in clip", "video", "the model's guesses"],
         [
             [
                 f"{frame.score:.3f}",
@@ -160,6 +208,22 @@ def search(
             for frame in found
         ],
     )
+
+
+def _why_nothing(settings: Settings, vehicle: str | None, camera: str | None, date: str | None) -> str:
+    """Which of the filters names something that there is not, and what there is."""
+    from video_assets.stages.status import known_sources
+    from video_assets.storage.registry import open_store
+    from video_assets.table_store.parquet import ParquetTables
+
+    with _errors_in_words():
+        known = known_sources(ParquetTables(open_store(settings.store)))
+    given = {"vehicle": (vehicle, known.vehicles), "camera": (camera, known.cameras), "day": (date, known.dates)}
+    for kind, (name, names) in given.items():
+        if name is not None and name not in names:
+            shown = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
+            return f"No frames of {kind} {name}; {kind}s are {shown}." if names else f"No frames of {kind} {name}."
+    return "No frames fit all of these filters." if any((vehicle, camera, date)) else "No frames are indexed yet."
 
 
 @frames_app.command("extract")
@@ -192,17 +256,31 @@ def frames_extract(
         policy = parse_policy(forms[0])
         box = parse_crop(crop) if crop is not None else None
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    with _errors_in_words():
+        raise typer.BadParameter(_sampling_fault(fps, every) or str(error)) from None
+    with _errors_in_words(as_json):
         options = ImageOptions(image_format, longest_side=longest_side)
         result = extract_to_folder(video, out, policy, options, crop=box, shard=shard)
     if as_json:
         _print_json(asdict(result))
-    else:
-        typer.echo(f"{result.frames} frames in {result.seconds:.2f} s: {result.table}")
+    elif result.frames or not result.error_msg:
+        typer.echo(f"{counted(result.frames, 'frame')} in {result.seconds:.2f} s: {result.table}")
     if result.error_msg:
         typer.secho(f"Error: {result.error_msg}", fg=typer.colors.RED, err=True)
         raise typer.Exit(1)
+
+
+def _sampling_fault(fps: str | None, every: str | None) -> str:
+    """What is wrong with a rate or a distance, by its option; empty where neither was given or both are good."""
+    from video_assets.video.sampling import exact
+
+    for option, text, unit in (("--every", every, "seconds"), ("--fps", fps, "frames per second")):
+        try:
+            good = text is None or exact(text) > 0
+        except ValueError:
+            good = False
+        if not good:
+            return f"{option} {text}: give {unit} above 0, such as 0.5 or 1/3"
+    return ""
 
 
 def _print_json(value: Any) -> None:

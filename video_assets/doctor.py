@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -15,7 +16,10 @@ from urllib.parse import unquote, urlsplit
 from video_assets.dagster_home import home_folder
 from video_assets.errors import VideoAssetsError
 from video_assets.folder_probe import require_writable
+from video_assets.plural import counted
 from video_assets.settings import Settings, environment, variable
+from video_assets.sources.listing import BEFORE_FIRST_DAY, Listing, UnmatchedUpload
+from video_assets.storage.object_store import StoreUnavailable
 from video_assets.storage.registry import open_store
 
 SAMPLE = 200
@@ -56,7 +60,9 @@ def _safely(component: str, check: Callable[[Settings], Finding], settings: Sett
     try:
         return check(settings)
     except VideoAssetsError as error:
-        return Finding(component, "failed", f"{error.item}: {error.cause}", error.remedy)
+        # `model resnet50: no model has this name` says the name once.
+        item = "" if error.item.strip("'") in component else f"{error.item}: "
+        return Finding(component, "failed", f"{item}{error.cause}", error.remedy)
     except Exception as error:
         return Finding(component, "failed", f"{type(error).__name__}: {error}", "This is a fault of video_assets.")
 
@@ -90,19 +96,44 @@ def _dagster_home(settings: Settings) -> Finding:
 def _source(settings: Settings) -> Finding:
     from video_assets.stages.manifest import open_listing
 
-    listing = open_listing(settings)
-    uploads = list(islice(listing.everything(), SAMPLE))
-    skipped = ", ".join(f"{count} {reason}" for reason, count in sorted(listing.skipped.items()) if count)
-    text = f"{listing.store.uri}: {len(uploads)}{'+' if len(uploads) == SAMPLE else ''} videos"
-    text += f" of {len({upload.fields.partition.vehicle for upload in uploads})} vehicles"
-    text += f"; skipped: {skipped}" if skipped else ""
+    named = f"{variable('source')}={environment().get(variable('source'))}"
+    try:
+        listing = open_listing(settings)
+        uploads = list(islice(listing.everything(), SAMPLE))
+    except StoreUnavailable as error:
+        return Finding("source", "failed", f"{named} {error.cause}", error.remedy)
+    more = "+" if len(uploads) == SAMPLE else ""
+    vehicles = len({upload.fields.partition.vehicle for upload in uploads})
+    text = (
+        f"{named} holds {len(uploads)}{more} video{'' if len(uploads) == 1 else 's'} of {counted(vehicles, 'vehicle')}"
+    )
+    told = [text, *listing.named_examples(), *_unmatched_by_kind(listing)]
     if listing.unmatched:
-        first = listing.unmatched[0]
-        remedy = f"See the asset `unmatched`, or set {variable('path_template')}."
-        return Finding("source", "warning", f"{text}; {len(listing.unmatched)} unmatched: {first.reason}", remedy)
+        return Finding("source", "warning" if uploads else "failed", "; ".join(told), _unmatched_remedy(listing))
+    if not uploads and (settling := listing.skipped["settling"]):
+        are = "upload is" if settling == 1 else "uploads are"
+        waiting = f"{settling} {are} younger than {settings.settle_s:g} s ({variable('settle_s')})"
+        return Finding("source", "warning", f"{named}: {waiting}", "Wait: they may still be being written.")
     if not uploads:
-        return Finding("source", "warning", text, f"Look at {variable('source')} and {variable('video_extensions')}.")
-    return Finding("source", "ok", text)
+        remedy = f"Look at {variable('source')} and {variable('video_extensions')}."
+        return Finding("source", "warning", "; ".join(told), remedy)
+    return Finding("source", "ok", "; ".join(told))
+
+
+def _unmatched_by_kind(listing: Listing) -> list[str]:
+    """How many videos belong to no partition, for each kind of reason, with one example."""
+    kinds: dict[str, list[UnmatchedUpload]] = {}
+    for upload in listing.unmatched:
+        kinds.setdefault(upload.kind, []).append(upload)
+    return [f"{len(found)} unmatched, e.g. {found[0].info.key} {found[0].reason}" for found in kinds.values()]
+
+
+def _unmatched_remedy(listing: Listing) -> str:
+    """By the commonest reason: another first day, or another template."""
+    kinds = Counter(upload.kind for upload in listing.unmatched)
+    if kinds.most_common(1)[0][0] == BEFORE_FIRST_DAY:
+        return f"Set {variable('start_date')} to the first day of your footage."
+    return f"Set {variable('path_template')}, now {listing.template.template}, to what your keys look like."
 
 
 def _store(settings: Settings) -> Finding:

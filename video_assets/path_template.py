@@ -44,6 +44,7 @@ _DATE_DIRECTIVES = (set("Ymd"), set("ymd"), set("Yj"), set("yj"))
 _ONCE = ("vehicle", "camera", "date", "start", "ext", "rest")
 _FIELDS = (*_ONCE, "any")
 _DAY = set("Ymdyj")
+_EXAMPLE = "Write for example {vehicle}/{date:%Y-%m-%d}/{camera}/{start:%H%M%S}{ext}."
 
 
 class TemplateError(VideoAssetsError):
@@ -51,7 +52,10 @@ class TemplateError(VideoAssetsError):
 
 
 class Unmatched(VideoAssetsError):
-    """A key that the template does not read; `cause` becomes the reason in the table `unmatched`."""
+    """A key that the template does not read; `cause` becomes the reason in the table `unmatched`.
+
+    What stands before a cause's first colon is of few kinds, so that reasons can be counted.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +117,7 @@ class PathTemplate:
             vehicle = check_id("vehicle", groups["vehicle"])
             camera = check_id("camera", groups["camera"]) if "camera" in groups else None
         except InvalidId as error:
-            raise Unmatched(key, f"{error.item} {error.cause}", error.remedy) from None
+            raise Unmatched(key, f"has no usable id: {error.item} {error.cause}", error.remedy) from None
         try:
             day, start = self._when(key, groups)
             local = (start or last_modified).astimezone(self.fleet_zone)
@@ -183,7 +187,7 @@ class PathTemplate:
         try:
             parsed = list(string.Formatter().parse(self.template))
         except ValueError as error:
-            raise self._error(f"is no template: {error}") from None
+            raise self._error(self._brace_fault() or f"is no template: {error}", _EXAMPLE) from None
         tokens = []
         for literal, name, spec, conversion in parsed:
             if conversion or (name is not None and name not in _FIELDS):
@@ -193,13 +197,24 @@ class PathTemplate:
             tokens.append((literal, name or "", spec or ""))
         return tokens
 
+    def _brace_fault(self) -> str:
+        """What is wrong with the braces; empty where nothing is seen."""
+        if found := re.search(r"\{[^{}/]*(?![^{}]*\})", self.template):
+            return f"is no template: {found[0]!r} is not closed with '}}'"
+        if re.search(r"(?:^|\})[^{}]*\}", self.template):
+            return "is no template: a '}' closes nothing"
+        return ""
+
     @cached_property
     def _names(self) -> set[str]:
         return {name for _, name, _ in self._tokens}
 
     def _check_format(self, name: str | None, spec: str) -> None:
-        directives = set(re.findall(r"%(.)", spec))
+        named = re.findall(r"%(.)", spec)
+        directives = set(named)
         if name in ("date", "start"):
+            if twice := [directive for directive in directives - {"%"} if named.count(directive) > 1]:
+                raise self._error(f"has a {{{name}}} that names %{min(twice)} twice", _EXAMPLE)
             if unknown := directives - set(_DIRECTIVES):
                 raise self._error(
                     f"uses %{min(unknown)} in {{{name}}}",
@@ -221,9 +236,9 @@ class PathTemplate:
             for wanted in _DATE_DIRECTIVES
         )
 
-    def _pattern(self, lazy: bool) -> str:
+    def _pattern(self, lazy: bool, tokens: int | None = None) -> str:
         parts = []
-        for literal, name, spec in self._tokens:
+        for literal, name, spec in self._tokens[:tokens]:
             parts.append(re.escape(literal))
             if name:
                 pattern = self._field_pattern(name, spec, lazy)
@@ -245,25 +260,44 @@ class PathTemplate:
     def _groups(self, key: str) -> dict[str, str]:
         greedy, lazy = (reading.fullmatch(key) for reading in self._readings)
         if greedy is None or lazy is None:
-            raise Unmatched(key, f"does not fit the template {self.template!r}")
+            raise Unmatched(key, f"does not fit the template: {self._misfit(key)}")
         if greedy.groupdict() != lazy.groupdict():
-            raise Unmatched(key, f"can be read in two ways by the template {self.template!r}")
+            raise Unmatched(key, f"can be read in two ways: by {self.template!r}")
         return greedy.groupdict()
+
+    def _misfit(self, key: str) -> str:
+        """Where a key stops fitting, as far as it can be read from the left."""
+        if found := re.match(self._pattern(lazy=False), key, re.S):
+            return f"it ends before {key[found.end() :]!r}"
+        for count in range(len(self._tokens), 0, -1):
+            literal, name, spec = self._tokens[count - 1]
+            head = self._pattern(lazy=False, tokens=count - 1)
+            if found := re.match(head + re.escape(literal), key, re.S):
+                rest = key[found.end() :].partition("/")[0]
+                field = f"{{{name}:{spec}}}" if spec else f"{{{name}}}"
+                return f"at {rest!r} it has {field}"
+            if literal and (found := re.match(head, key, re.S)):
+                return f"it has {literal!r} after {found[0].rpartition('/')[2]!r}"
+        return f"it begins with {self._tokens[0][0]!r}"
 
     def _when(self, key: str, groups: dict[str, str]) -> tuple[str | None, datetime | None]:
         """The day in the path's zone, and the start in UTC, each None where the path does not say."""
         specs = {name: spec for _, name, spec in self._tokens if name in ("date", "start")}
-        try:
-            times = {name: datetime.strptime(groups[name], spec) for name, spec in specs.items()}
-        except ValueError as error:
-            raise Unmatched(key, f"has an impossible date or time: {error}") from None
+        times = {name: self._time(key, name, groups[name], spec) for name, spec in specs.items()}
         date, start = times.get("date"), times.get("start")
         if start is not None and not self._start_has_date:
             start = datetime.combine(date.date(), start.time()) if date else None
         if start is not None and date is not None and start.date() != date.date():
-            raise Unmatched(key, f"names two days, {date.date()} and {start.date()}")
+            raise Unmatched(key, f"names two days: {date.date()} and {start.date()}")
         utc = start.replace(tzinfo=self.path_zone).astimezone(UTC) if start else None
         return (date.date().isoformat() if date else None), utc
+
+    def _time(self, key: str, name: str, text: str, spec: str) -> datetime:
+        try:
+            return datetime.strptime(text, spec)
+        except ValueError:
+            meant = "date" if name == "date" else "date and time" if self._start_has_date else "time of day"
+            raise Unmatched(key, f"has an impossible date or time: {text} is no {meant} by {spec}") from None
 
     def _path_days(self, partition: Partition) -> list[datetime]:
         """The days that a path of this partition may name: two where the zones of path and fleet differ."""

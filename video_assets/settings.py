@@ -75,9 +75,17 @@ class Settings(BaseSettings):
         description="VIDEO_EXTENSIONS: what counts as video, comma-separated, compared in lower case.",
     )
     settle_s: float = Field(
-        60, ge=0, le=604_800, description="Objects younger than this many seconds wait for the next run."
+        60,
+        ge=0,
+        le=604_800,
+        examples=["60"],
+        description="Objects younger than this many seconds wait for the next run.",
     )
-    start_date: Date = Field(Date(2026, 1, 1), description="The first day that has partitions in Dagster.")
+    start_date: Date = Field(
+        Date(2026, 1, 1),
+        examples=["2026-01-31 (YYYY-MM-DD)"],
+        description="The first day that has partitions in Dagster.",
+    )
 
     clips_mode: Literal["copy", "reference"] = Field(
         "copy", description="copy: clips are copied into the store. reference: they stay where they are."
@@ -86,6 +94,7 @@ class Settings(BaseSettings):
         None,
         gt=0,
         allow_inf_nan=False,
+        examples=["30 or 12.5 (seconds)"],
         description="Length of fixed windows in seconds, each a clip of its own; unset: a video is one clip.",
     )
     clip_cut: Literal["fast", "accurate"] = Field(
@@ -98,24 +107,29 @@ class Settings(BaseSettings):
         "or scene.",
     )
     frames_format: Literal["jpeg", "png"] = Field("jpeg", description="The image format of frames.")
-    frames_quality: int = Field(90, ge=1, le=100, description="JPEG quality.")
+    frames_quality: int = Field(90, ge=1, le=100, examples=["90"], description="JPEG quality.")
     frames_longest_side: int | None = Field(
-        None, ge=16, description="Frames larger than this are reduced to it (pixels)."
+        None, ge=16, examples=["1280 (pixels)"], description="Frames larger than this are reduced to it (pixels)."
     )
     frames_crop: str | None = Field(
         None,
         description="What is cut out of frames: x,y,width,height in displayed pixels, or auto: what black bars frame.",
     )
     frames_min_sharpness: float | None = Field(
-        None, ge=0, le=1e6, description="Frames whose sharpness is below it are filtered as blurred."
+        None, ge=0, le=1e6, examples=["50"], description="Frames whose sharpness is below it are filtered as blurred."
     )
     frames_min_brightness: float | None = Field(
-        None, ge=0, le=255, description="Frames whose brightness (0 to 255) is below it are filtered as dark."
+        None,
+        ge=0,
+        le=255,
+        examples=["20"],
+        description="Frames whose brightness (0 to 255) is below it are filtered as dark.",
     )
     frames_min_phash_distance: int | None = Field(
         None,
         ge=1,
         le=64,
+        examples=["10"],
         description="Frames that differ in fewer of 64 bits from the one kept before are near_duplicate.",
     )
     frames_damaged: Literal["fail", "filter"] = Field(
@@ -130,15 +144,28 @@ class Settings(BaseSettings):
     )
     model_cache: Path | None = Field(None, description="Where downloaded models are kept or already lie.")
 
-    workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, description="Worker processes of a run.")
-    item_timeout_s: float = Field(600, gt=0, description="An item that takes longer fails, by itself.")
+    workers: int = Field(
+        default_factory=lambda: os.cpu_count() or 1, ge=1, examples=["4"], description="Worker processes of a run."
+    )
+    item_timeout_s: float = Field(
+        600, gt=0, examples=["600 (seconds)"], description="An item that takes longer fails, by itself."
+    )
     # Four times what a 4K clip of 10 bits and its vectors pass with, twice that of 8K.
     item_memory_mib: int = Field(
-        4096, ge=512, description="An item that needs more memory in its worker than this (MiB) fails, by itself."
+        4096,
+        ge=512,
+        examples=["4096 (MiB)"],
+        description="An item that needs more memory in its worker than this (MiB) fails, by itself.",
     )
-    max_attempts: int = Field(3, ge=1, description="A failed item is tried in this many runs, then left failed.")
+    max_attempts: int = Field(
+        3, ge=1, examples=["3"], description="A failed item is tried in this many runs, then left failed."
+    )
     failure_limit: float = Field(
-        0.2, ge=0, le=1, description="A partition with a larger share of failed rows fails its asset check."
+        0.2,
+        ge=0,
+        le=1,
+        examples=["0.2 (20 %)"],
+        description="A partition with a larger share of failed rows fails its asset check.",
     )
 
     oss_access_key_id: SecretStr | None = Field(
@@ -268,26 +295,35 @@ class Settings(BaseSettings):
     def _source_in_oss(self) -> Settings:
         if self.source is None and self.oss_bucket is not None:
             if self.oss_endpoint is None:
-                raise ValueError("OSS_BUCKET needs OSS_ENDPOINT beside it, as in oss-cn-hangzhou.aliyuncs.com")
+                cause = "needs OSS_ENDPOINT beside it"
+                raise SettingsError("OSS_BUCKET", cause, "Set it, as in oss-cn-hangzhou.aliyuncs.com.")
             path = "/".join(filter(None, (self.oss_bucket, quote(self.oss_prefix.strip("/")))))
             # Frozen for all others.
             object.__setattr__(self, "source", f"oss://{self.oss_endpoint}/{path}")
         return self
 
     @model_validator(mode="after")
-    def _store_apart_from_source(self) -> Settings:
-        places = {"VIDEO_ASSETS_STORE": self.store, "VIDEO_ASSETS_INDEX": self.index}
-        for name, place in places.items():
-            if self.source is not None and _folder(self.source) in [_folder(place), *_folder(place).parents]:
-                raise ValueError(f"{name} lies in VIDEO_ASSETS_SOURCE, which is never written to: set it apart")
+    def _places_apart(self) -> Settings:
+        if self.source is not None:
+            for field, place in (("store", self.store), ("index", self.index)):
+                if _lies_in(place, self.source):
+                    cause = f"lies in {variable('source')}, which is never written to"
+                    raise SettingsError(variable(field), cause, "Set it to a folder elsewhere.")
+            if _lies_in(self.source, self.store):
+                cause = f"lies in {variable('store')}, where this program writes and sweeps"
+                raise SettingsError(variable("source"), cause, "Set one of them to a folder elsewhere.")
+        if _folder(self.store) == _folder(self.index):
+            cause = f"is the same folder as {variable('store')}"
+            raise SettingsError(variable("index"), cause, "Give each a folder of its own.")
         return self
 
     @model_validator(mode="after")
     def _windows_are_copies(self) -> Settings:
         if self.clip_seconds is not None and self.clips_mode == "reference":
-            raise ValueError(
-                "VIDEO_ASSETS_CLIP_SECONDS makes new files, and VIDEO_ASSETS_CLIPS_MODE=reference leaves videos where "
-                "they are: unset one of them"
+            raise SettingsError(
+                variable("clip_seconds"),
+                f"makes new files, and {variable('clips_mode')}=reference leaves videos where they are",
+                "Unset one of them.",
             )
         return self
 
@@ -318,6 +354,16 @@ def _folder(place: str) -> PurePath:
     if separator and scheme != "file":
         return PurePath(f"{scheme}:", unquote(rest).strip("/"))
     return Path(unquote(rest or place)).resolve()
+
+
+def is_missing_folder(place: str) -> bool:
+    """Whether a place is on this machine's disk and not there; nothing is known of a bucket."""
+    return ("://" not in place or place.startswith("file://")) and not Path(_folder(place)).exists()
+
+
+def _lies_in(place: str, folder: str) -> bool:
+    """Whether a place is a folder or lies below it, links followed."""
+    return _folder(folder) in [_folder(place), *_folder(place).parents]
 
 
 def variable(field: str) -> str:
@@ -378,22 +424,67 @@ def load_settings() -> Settings:
     except TemplateError as error:
         raise SettingsError(variable("path_template"), error.cause, error.remedy) from None
     except ValidationError as error:
-        faults = error.errors(include_url=False, include_input=False)
-        first = faults[0]
-        name = variable(str(first["loc"][0])) if first["loc"] else PREFIX + "*"
-        others = "".join(f"; {variable(str(f['loc'][0]))}: {_cause(f)}" for f in faults[1:] if f["loc"])
-        raise SettingsError(name, _cause(first) + others, "Mend it in the environment or in .env.") from None
+        faults = error.errors(include_url=False)
+        name, *others = (variable(str(fault["loc"][0])) for fault in faults)
+        causes = [_cause(fault) for fault in faults]
+        more = "".join(f"; {other}: {cause}" for other, cause in zip(others, causes[1:], strict=True))
+        raise SettingsError(name, causes[0] + more, "Mend it in the environment or in .env.") from None
+
+
+_BOUNDS = {
+    "greater_than": "too small: it must be greater than {gt:g}",
+    "greater_than_equal": "too small: the least is {ge:g}",
+    "less_than": "too large: it must be less than {lt:g}",
+    "less_than_equal": "too large: the most is {le:g}",
+    "finite_number": "no finite number",
+    "float_parsing": "no number",
+    "int_parsing": "no whole number",
+    "int_from_float": "no whole number",
+    "literal_error": "none of {expected}",
+    "date_from_datetime_parsing": "no date",
+    "date_parsing": "no date",
+}
+_UNQUOTED = {
+    "source", "store", "index", "qdrant_api_key", "oss_access_key_id", "oss_access_key_secret", "oss_session_token"
+}  # fmt: skip
+"""Whose value may hold a password."""
 
 
 def _cause(fault: Any) -> str:
-    return str(fault["msg"]).removeprefix("Value error, ")
+    """What is wrong with a value, with the value itself and one that would do."""
+    field, value, words = _field_of(str(fault["loc"][0])), fault["input"], str(fault["msg"])
+    shown = "the value" if field in _UNQUOTED or not isinstance(value, str | int | float) else repr(value)
+    if fault["type"] == "value_error":
+        words = words.removeprefix("Value error, ")
+        return words if shown == "the value" or shown in words else f"{words} (it is {shown})"
+    examples = Settings.model_fields[field].examples
+    fault_words = _BOUNDS.get(fault["type"], "no value for it").format(**fault.get("ctx", {}))
+    return f"{shown} is {fault_words}" + (f". Write for example {examples[0]}" if examples else "")
+
+
+def _field_of(location: str) -> str:
+    """The field that pydantic means; one with an alias goes by that."""
+    return next((field for field, name in _PLAIN_NAMES.items() if name == location), location)
 
 
 def _refuse_unknown(names: Iterable[str]) -> None:
     """A misspelt setting would be ignored in silence."""
     known = {variable(field) for field in Settings.model_fields}
-    for name in sorted(names):
-        if name.startswith(PREFIX) and name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            remedy = f"Did you mean {near[0]}?" if near else "Remove it; `video-assets doctor` lists the settings."
-            raise SettingsError(name, "is no setting of video_assets", remedy)
+    unknown = {name: _meant(name, known) for name in sorted(names) if name not in known}
+    unknown = {name: near for name, near in unknown.items() if near is not None or name.startswith(PREFIX)}
+    if not unknown:
+        return
+    cause = "is no setting of video_assets" if len(unknown) == 1 else "are no settings of video_assets"
+    meant = [f"{near} for {name}" if len(unknown) > 1 else near for name, near in unknown.items() if near]
+    remedy = f"Did you mean {', '.join(meant)}?" if meant else "Remove it; the README lists the settings."
+    raise SettingsError(", ".join(unknown), cause, remedy)
+
+
+def _meant(name: str, known: set[str]) -> str | None:
+    """The setting that a name is a misspelling of; None for a name of something else."""
+    if name.startswith(PREFIX):
+        # The prefix is alike in all of them, and would make any two look alike.
+        near = difflib.get_close_matches(name.removeprefix(PREFIX), [n.removeprefix(PREFIX) for n in known], 1, 0.7)
+        return near[0] if near and near[0] in known else PREFIX + near[0] if near else None
+    close = difflib.get_close_matches(name, known, 1, 0.93) if name.startswith("VIDEO") else []
+    return close[0] if close else None

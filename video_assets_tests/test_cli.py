@@ -123,6 +123,7 @@ def test_what_is_no_video_is_a_failed_row_and_exit_1(tmp_path: Path) -> None:
     result = call("frames", "extract", "x.mp4", "--fps", "1", "--out", "out")
     assert result.exit_code == 1
     assert "x.mp4" in result.output
+    assert "0 frames" not in result.output
     (row,) = pq.read_table("out/frames.parquet").to_pylist()
     assert (row["status"], row["error_stage"]) == ("failed", "probe")
 
@@ -130,7 +131,12 @@ def test_what_is_no_video_is_a_failed_row_and_exit_1(tmp_path: Path) -> None:
 def test_a_missing_file_and_a_bucket_say_what_to_do() -> None:
     missing = call("frames", "extract", "nothing.mp4", "--fps", "1", "--out", "out")
     assert missing.exit_code == 1
-    assert "nothing.mp4" in missing.output
+    assert "nothing.mp4: no such file" in missing.output
+    folder = call("frames", "extract", ".", "--fps", "1", "--out", "out")
+    assert ".: is a folder, not a video" in folder.output
+    assert not Path("out").exists()
+    Path("file").write_text("x")
+    assert "is a file, not a folder" in call("frames", "extract", "file", "--fps", "1", "--out", "file").output
     bucket = call("frames", "extract", "s3://fleet/a.mp4", "--fps", "1", "--out", "out")
     assert bucket.exit_code == 1
     assert "file://" in bucket.output
@@ -152,6 +158,8 @@ def test_a_missing_file_and_a_bucket_say_what_to_do() -> None:
         ["search"],
         ["search", "rabbit", "--image", "x.jpg"],
         ["search", "rabbit", "--limit", "0"],
+        ["search", "rabbit", "--date", "yesterday"],
+        ["demo", "--videos", "nope"],
     ],
 )
 def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
@@ -169,10 +177,11 @@ def test_search_before_anything_is_indexed_says_so() -> None:
 
 def test_a_picture_that_is_none_says_so(tmp_path: Path) -> None:
     (tmp_path / "x.jpg").write_text("no picture")
-    for image in ("x.jpg", "nothing.jpg", "."):
+    for image, says in {"x.jpg": "", "nothing.jpg": "no such file", ".": "is a folder"}.items():
         result = call("search", "--image", image)
         assert result.exit_code == 1, result.output
         assert "Traceback" not in result.output
+        assert says in result.output
 
 
 def test_doctor_says_what_is_missing_and_how_to_mend_it() -> None:
@@ -230,7 +239,11 @@ def test_doctor_tries_to_write_where_all_is_to_be(monkeypatch: pytest.MonkeyPatc
 
 
 def test_status_of_nothing_is_a_table_of_zeros(tmp_path: Path) -> None:
-    assert "Make the folder" in call("status").output or "does not exist" in call("status").output
+    fresh = call("status")
+    assert (fresh.exit_code, fresh.stdout) == (0, "Nothing made yet. Run `video-assets up`.\n")
+    assert "VIDEO_ASSETS_SOURCE is not set" in fresh.stderr
+    assert json.loads(call("status", "--json").stdout)["stages"] == []
+    assert not (tmp_path / "store").exists()
     (tmp_path / "store").mkdir()
     stages = json.loads(call("status", "--json").stdout)["stages"]
     assert [stage["partitions"] for stage in stages] == [0] * 5
@@ -241,3 +254,61 @@ def test_a_wrong_setting_is_one_line_of_words(monkeypatch: pytest.MonkeyPatch) -
     result = call("status")
     assert result.exit_code == 1
     assert result.output.startswith("Error: VIDEO_ASSETS_WORKERS: ")
+
+
+def test_an_error_is_json_where_json_was_asked_for() -> None:
+    result = call("search", "rabbit", "--model", "clip-vit-b-32", "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["error"]["item"] == "model clip-vit-b-32"
+    assert "is not in VIDEO_ASSETS_EMBED_MODELS (mobilenet_v2)" in result.stderr
+
+
+def test_a_distance_of_nothing_names_its_option(video: Path) -> None:
+    result = call("frames", "extract", video.name, "--every", "0", "--out", "out")
+    assert "--every 0: give seconds above 0" in " ".join(result.output.split())
+
+
+def test_the_version_is_told() -> None:
+    assert call("--version").output.startswith("video-assets ")
+
+
+def source_finding(monkeypatch: pytest.MonkeyPatch, root: Path, **settings: str) -> dict[str, str]:
+    monkeypatch.setenv("VIDEO_ASSETS_SOURCE", str(root))
+    for name, value in settings.items():
+        monkeypatch.setenv(f"VIDEO_ASSETS_{name.upper()}", value)
+    finding: dict[str, str] = next(f for f in json.loads(call("doctor", "--json").stdout) if f["component"] == "source")
+    return finding
+
+
+def uploaded(root: Path, key: str) -> None:
+    path = root / key
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"video")
+
+
+def test_doctor_tells_uploads_that_are_too_young(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uploaded(tmp_path / "my uploads", "veh-1/2026-01-05/front/083000.mp4")
+    uploaded(tmp_path / "my uploads", "veh-1/2026-01-05/rear/083000.mp4")
+    finding = source_finding(monkeypatch, tmp_path / "my uploads")
+    assert "my uploads: 2 uploads are younger than 60 s (VIDEO_ASSETS_SETTLE_S)" in finding["text"]
+    assert finding["verdict"] == "warning"
+    one = source_finding(monkeypatch, tmp_path / "my uploads", settle_s="0")
+    assert one["text"].endswith("holds 2 videos of 1 vehicle")
+
+
+def test_doctor_says_where_a_template_stops_fitting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uploaded(tmp_path / "u", "veh-1/front/083000.mp4")
+    uploaded(tmp_path / "u", "veh-1/rear/083000.mp4")
+    finding = source_finding(monkeypatch, tmp_path / "u", settle_s="0")
+    assert finding["verdict"] == "failed"
+    assert "2 unmatched, e.g. veh-1/front/083000.mp4 does not fit the template: at 'front' it has {" in finding["text"]
+    assert "VIDEO_ASSETS_PATH_TEMPLATE" in finding["remedy"]
+    uploaded(tmp_path / "v", "veh-1/2025-12-31/front/083000.mp4")
+    early = source_finding(monkeypatch, tmp_path / "v")
+    assert early["remedy"] == "Set VIDEO_ASSETS_START_DATE to the first day of your footage."
+
+
+def test_doctor_names_a_source_that_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a file").write_text("x")
+    finding = source_finding(monkeypatch, tmp_path / "a file")
+    assert finding["text"] == f"VIDEO_ASSETS_SOURCE={tmp_path}/a file is a file, not a folder"

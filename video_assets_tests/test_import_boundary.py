@@ -9,9 +9,10 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "video_assets"
 
-GROUND = {"errors", "keys", "path_template", "tables", "settings"}
+GROUND = {"errors", "plural", "keys", "path_template", "tables", "settings"}
 MAY_IMPORT = {
     "errors": set(),
+    "plural": set(),
     "keys": {"errors"},
     "path_template": {"errors", "keys"},
     "tables": set(),
@@ -29,7 +30,7 @@ MAY_IMPORT = {
     "defs": GROUND | {"io_managers", "stages", "storage", "table_store", "sources"},
     "definitions": {"defs"},
     "folder_probe": {"errors"},
-    "doctor": GROUND | {"dagster_home", "folder_probe", "storage", "stages", "search", "embedding"},
+    "doctor": GROUND | {"dagster_home", "folder_probe", "sources", "storage", "stages", "search", "embedding"},
     "dagster_home": {"errors"},
     "dagster_processes": {"errors", "dagster_home", "defs"},
     "demo": GROUND | {"dagster_home", "storage", "table_store", "stages", "search", "vectors", "defs", "definitions"},

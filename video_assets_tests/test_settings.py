@@ -41,8 +41,12 @@ def test_defaults_load(tmp_path: Path) -> None:
             "VIDEO_ASSETS_PATH_TEMPLATE: has the unknown field {veicle}",
         ),
         ("VIDEO_EXTENSIONS", "mp4", "^VIDEO_EXTENSIONS: write extensions with their dot"),
-        ("VIDEO_ASSETS_WORKERS", "0", "VIDEO_ASSETS_WORKERS: .*greater"),
-        ("VIDEO_ASSETS_START_DATE", "soon", "VIDEO_ASSETS_START_DATE"),
+        ("VIDEO_ASSETS_WORKERS", "0", "VIDEO_ASSETS_WORKERS: '0' is too small: the least is 1. Write for example 4"),
+        ("VIDEO_ASSETS_START_DATE", "soon", r"START_DATE: 'soon' is no date.*2026-01-31 \(YYYY-MM-DD\)"),
+        ("VIDEO_ASSETS_FAILURE_LIMIT", "20", r"'20' is too large: the most is 1. Write for example 0.2 \(20 %\)"),
+        ("VIDEO_ASSETS_FOO", "x", "FOO: is no setting of video_assets. Remove it"),
+        ("VIDEO_ASSET_SOURCE", "x", "Did you mean VIDEO_ASSETS_SOURCE"),
+        ("VIDEO_EXTENSION", "x", "Did you mean VIDEO_EXTENSIONS"),
         ("VIDEO_ASSETS_FRAMES_SAMPLING", "fps=0", "write every_s=SECONDS"),
         ("VIDEO_ASSETS_FRAMES_SAMPLING", "keyframes=", "write every_s=SECONDS"),
         ("VIDEO_ASSETS_FRAMES_SAMPLING", "every_s=1e99999999", "write every_s=SECONDS"),
@@ -175,26 +179,26 @@ def test_windows_of_videos_that_stay_where_they_are_are_refused(monkeypatch: pyt
     monkeypatch.setenv("VIDEO_ASSETS_CLIP_SECONDS", "30")
     assert load_settings().clip_seconds == 30
     monkeypatch.setenv("VIDEO_ASSETS_CLIPS_MODE", "reference")
-    with pytest.raises(SettingsError, match="CLIP_SECONDS makes new files, and VIDEO_ASSETS_CLIPS_MODE=reference"):
+    with pytest.raises(SettingsError, match="CLIP_SECONDS: makes new files, and VIDEO_ASSETS_CLIPS_MODE=reference"):
         load_settings()
 
 
 def test_a_store_inside_the_source_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIDEO_ASSETS_SOURCE", str(tmp_path))
     monkeypatch.setenv("VIDEO_ASSETS_STORE", str(tmp_path.with_name("elsewhere")))
-    monkeypatch.setenv("VIDEO_ASSETS_INDEX", str(tmp_path.with_name("elsewhere")))
+    monkeypatch.setenv("VIDEO_ASSETS_INDEX", str(tmp_path.with_name("other")))
     load_settings()
     for name in ("VIDEO_ASSETS_STORE", "VIDEO_ASSETS_INDEX"):
         for place in (tmp_path, tmp_path / "inside"):
             with monkeypatch.context() as patch:
                 patch.setenv(name, str(place))
-                with pytest.raises(SettingsError, match=f"{name} lies in VIDEO_ASSETS_SOURCE"):
+                with pytest.raises(SettingsError, match=f"{name}: lies in VIDEO_ASSETS_SOURCE"):
                     load_settings()
 
 
 def test_a_bucket_of_oss_is_the_source_where_none_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OSS_BUCKET", "fleet")
-    with pytest.raises(SettingsError, match="OSS_BUCKET needs OSS_ENDPOINT"):
+    with pytest.raises(SettingsError, match="OSS_BUCKET: needs OSS_ENDPOINT"):
         load_settings()
     monkeypatch.setenv("OSS_ENDPOINT", "oss-cn-hangzhou.aliyuncs.com")
     assert load_settings().source_uri() == "oss://oss-cn-hangzhou.aliyuncs.com/fleet"
@@ -208,7 +212,7 @@ def test_a_store_inside_the_source_is_refused_through_whatever_endpoint(monkeypa
     monkeypatch.setenv("VIDEO_ASSETS_SOURCE", "oss://oss-cn-hangzhou.aliyuncs.com/fleet/up")
     for inside in ("fleet/up", "fleet/up/home", "fleet/up/"):
         monkeypatch.setenv("VIDEO_ASSETS_STORE", f"oss://oss-cn-hangzhou-internal.aliyuncs.com/{inside}")
-        with pytest.raises(SettingsError, match="VIDEO_ASSETS_STORE lies in VIDEO_ASSETS_SOURCE"):
+        with pytest.raises(SettingsError, match="VIDEO_ASSETS_STORE: lies in VIDEO_ASSETS_SOURCE"):
             load_settings()
     for apart in ("fleet/home", "fleet/up-2", "other/up"):
         monkeypatch.setenv("VIDEO_ASSETS_STORE", f"oss://oss-cn-hangzhou-internal.aliyuncs.com/{apart}")
@@ -220,3 +224,25 @@ def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "hidden-word")
     settings = load_settings()
     assert "hidden-word" not in f"{settings!r}{settings}{settings.model_dump_json()}"
+
+
+def test_a_source_inside_the_store_and_an_index_that_is_the_store_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIDEO_ASSETS_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("VIDEO_ASSETS_SOURCE", str(tmp_path / "store/uploads"))
+    with pytest.raises(SettingsError, match="VIDEO_ASSETS_SOURCE: lies in VIDEO_ASSETS_STORE"):
+        load_settings()
+    monkeypatch.delenv("VIDEO_ASSETS_SOURCE")
+    monkeypatch.setenv("VIDEO_ASSETS_INDEX", str(tmp_path / "store"))
+    with pytest.raises(SettingsError, match="VIDEO_ASSETS_INDEX: is the same folder as VIDEO_ASSETS_STORE"):
+        load_settings()
+
+
+def test_every_unknown_name_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIDEO_ASSETS_SOURC", "x")
+    monkeypatch.setenv("VIDEO_ASSETS_FOO", "x")
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert caught.value.item == "VIDEO_ASSETS_FOO, VIDEO_ASSETS_SOURC"
+    assert caught.value.remedy == "Did you mean VIDEO_ASSETS_SOURCE for VIDEO_ASSETS_SOURC?"

@@ -12,7 +12,9 @@ from collections.abc import Iterable
 import dagster as dg
 
 from video_assets.defs.partitions import date_by_vehicle
+from video_assets.settings import Settings
 from video_assets.stages.counts import failed_share, lost_items, lost_vectors
+from video_assets.stages.failures import FailedItem, failed_items
 from video_assets.table_store.table_store import Fold
 from video_assets.tables import VECTOR_INDEX, Table
 
@@ -38,20 +40,23 @@ def item_checks(table: Table) -> list[dg.AssetCheckSpec]:
     ]
 
 
-def item_results(fold: Fold, limit: float, models: Iterable[str] = ()) -> list[dg.AssetCheckResult]:
+def item_results(fold: Fold, settings: Settings, models: Iterable[str] = ()) -> list[dg.AssetCheckResult]:
     """The results of `item_checks` for one partition; for embeddings, of these models."""
     lost, unexpected = lost_items(fold)
     vectors = lost_vectors(fold, models) if models else set()
     failed, items = failed_share(fold.table, fold.rows)
+    limit = settings.failure_limit
     return [
         dg.AssetCheckResult(
             check_name=NO_ITEM_LOST,
             passed=not (lost or unexpected or vectors),
+            description=_lost_text(lost, unexpected, vectors),
             metadata={"lost": len(lost) + len(vectors), "unexpected": len(unexpected), "items": items},
         ),
         dg.AssetCheckResult(
             check_name=FAILURE_SHARE,
             passed=failed <= limit * items,
+            description=_failed_text(failed, items, failed_items(fold, settings)),
             metadata={
                 "failed": failed,
                 "items": items,
@@ -60,6 +65,25 @@ def item_results(fold: Fold, limit: float, models: Iterable[str] = ()) -> list[d
             },
         ),
     ]
+
+
+def _lost_text(lost: set[str], unexpected: set[str], vectors: set[tuple[str, str]]) -> str | None:
+    parts = []
+    if lost:
+        parts.append(f"{len(lost)} without any row, e.g. {min(lost)}")
+    if vectors:
+        parts.append(f"{len(vectors)} without a vector, e.g. {' of '.join(reversed(min(vectors)))}")
+    if unexpected:
+        parts.append(f"{len(unexpected)} that the table before does not have, e.g. {min(unexpected)}")
+    return "; ".join(parts) or None
+
+
+def _failed_text(failed: int, items: int, failures: list[FailedItem]) -> str | None:
+    """For example `1 of 2 failed: veh-2/2026-01-05/rear/084000.mp4: cannot be opened as a video`."""
+    if not failures:
+        return None
+    others = "" if len(failures) == 1 else f"; and {len(failures) - 1} more"
+    return f"{failed} of {items} failed: {failures[0]}{others}"
 
 
 def points_check() -> dg.AssetCheckSpec:
@@ -75,4 +99,7 @@ def points_result(fold: Fold) -> dg.AssetCheckResult:
         for row in fold.rows.to_pylist()
         if row["points"] != row["vectors"]
     }
-    return dg.AssetCheckResult(check_name=POINTS_ARE_VECTORS, passed=not wrong, metadata={"wrong": wrong})
+    text = "; ".join(f"{model}: {points} points of {vectors} vectors" for model, (points, vectors) in wrong.items())
+    return dg.AssetCheckResult(
+        check_name=POINTS_ARE_VECTORS, passed=not wrong, description=text or None, metadata={"wrong": wrong}
+    )

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
 from dagster._core.instance import InstanceRef
 
+from video_assets.defs.jobs import chain_job, fleet_daily_job, unmatched_job
 from video_assets.defs.resources import deployment
 from video_assets.keys import Partition
 from video_assets.settings import environment
 from video_assets.sources.listing import PartitionScan
 from video_assets.stages.manifest import open_listing, scan_source
-from video_assets.tables import CHAIN
 
 RAW_UPLOADS = dg.AssetKey("raw_uploads")
 DATA_VERSION_TAG = "dagster/data_version"
-CHAIN_ASSETS = tuple(table.name for table in CHAIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +45,12 @@ def materialize_source(defs: dg.Definitions, begin: Callable[[str], None]) -> It
         report_uploads(instance, scans)
         for partition in sorted(scans):
             begin(partition.key)
-            yield _run(defs, instance, CHAIN_ASSETS, partition.key)
+            yield _run(defs, instance, chain_job.name, partition.key)
         for day in sorted({partition.date for partition in scans}):
             begin(f"fleet_daily {day}")
-            yield _run(defs, instance, ["fleet_daily"], day)
+            yield _run(defs, instance, fleet_daily_job.name, day)
         begin("unmatched")
-        yield _run(defs, instance, ["unmatched"], None)
+        yield _run(defs, instance, unmatched_job.name, None)
 
 
 def _instance() -> dg.DagsterInstance:
@@ -85,11 +84,10 @@ def upload_event(partition_key: str, fingerprint: str, scan: PartitionScan | Non
     )
 
 
-def _run(defs: dg.Definitions, instance: dg.DagsterInstance, assets: Sequence[str], partition_key: str | None) -> Ran:
-    result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
+def _run(defs: dg.Definitions, instance: dg.DagsterInstance, job: str, partition_key: str | None) -> Ran:
+    result = defs.resolve_job_def(job).execute_in_process(
         instance=instance,
         partition_key=partition_key,
-        asset_selection=[dg.AssetKey(name) for name in assets],
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         raise_on_error=False,
     )
@@ -97,4 +95,4 @@ def _run(defs: dg.Definitions, instance: dg.DagsterInstance, assets: Sequence[st
     if any(f.error and f.error.cls_name == "DagsterExecutionInterruptedError" for f in failures if f):
         raise KeyboardInterrupt
     errors = tuple(str(f.error.cause.message if f.error and f.error.cause else f.error).strip() for f in failures)
-    return Ran(f"{'+'.join(assets)} {partition_key or ''}".strip(), result.success, errors)
+    return Ran(f"{job} {partition_key or ''}".strip(), result.success, errors)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import cache
 
+import dagster as dg
+
 from video_assets.io_managers.table_io_manager import TableIOManager
 from video_assets.settings import Settings, load_settings
 from video_assets.storage.registry import check_uri, open_store
@@ -25,7 +27,21 @@ def deployment() -> tuple[Settings, ParquetTables]:
     return settings, ParquetTables(store)
 
 
-def resources() -> dict[str, object]:
+def resources() -> dict[str, dg.ResourceDefinition]:
     """The resources of the code location. None holds a secret in its configuration."""
-    settings, tables = deployment()
-    return {"settings": settings, "tables": tables, "io_manager": TableIOManager(tables)}
+    found, stored = deployment()
+
+    # Dagster shows the functions' names as the resources' types.
+    @dg.resource(description="The deployment's settings, from the environment and .env: VIDEO_ASSETS_…")
+    def settings(_: dg.InitResourceContext) -> Settings:
+        return found
+
+    @dg.resource(description=f"Tables and item records as Parquet in VIDEO_ASSETS_STORE: {stored.store.uri}")
+    def parquet_tables(_: dg.InitResourceContext) -> ParquetTables:
+        return stored
+
+    @dg.io_manager(description="Commits what an asset makes, a partition at a time, and reads what is upstream.")
+    def table_io_manager(_: dg.InitResourceContext) -> TableIOManager:
+        return TableIOManager(stored)
+
+    return {"settings": settings, "tables": parquet_tables, "io_manager": table_io_manager}

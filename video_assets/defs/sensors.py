@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dagster as dg
 
-from video_assets.defs.launch import CHAIN_ASSETS, upload_event
+from video_assets.defs.jobs import chain_job, unmatched_job
+from video_assets.defs.launch import upload_event
 from video_assets.defs.partitions import vehicles
 from video_assets.defs.resources import deployment
 from video_assets.keys import Partition
+from video_assets.plural import counted
 from video_assets.sources.listing import Listing, scan_partitions
 from video_assets.sources.upload_cursor import UploadCursor
 from video_assets.stages.manifest import manifest_scan, open_listing
@@ -20,10 +22,11 @@ MAX_RUNS_PER_TICK = 50
 
 @dg.sensor(
     name="uploads",
-    target=list(CHAIN_ASSETS),
+    jobs=[chain_job, unmatched_job],
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=30,
-    description="Looks for new, changed and deleted uploads, adds vehicles, and runs the chain for their partitions.",
+    description="Looks for new, changed and deleted uploads, adds vehicles, runs the chain for their partitions, and "
+    "lists what is unmatched.",
 )
 def upload_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     settings, tables = deployment()
@@ -41,19 +44,30 @@ def upload_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.S
         MAX_RUNS_PER_TICK,
         already=lambda key: _in_manifest(key, listing, tables),
     )
-    report = ", ".join(f"{count} {reason}" for reason, count in sorted(listing.skipped.items()))
-    text = f"{len(changes)} partitions changed, {left} more wait"
-    text += f"; skipped: {report}; unmatched: {len(listing.unmatched)}"
-    context.log.info(text)
-    if not changes:
+    unmatched_run_key = cursor.take_unmatched(listing.unmatched_fingerprint())
+    text = _tick_text(sum(scan.videos for scan in scans.values()), len(changes), left, listing)
+    for line in (text, *listing.named_examples()):
+        context.log.info(line)
+    if not changes and unmatched_run_key is None:
         return dg.SensorResult(skip_reason=dg.SkipReason(text), cursor=cursor.dump())
     names = sorted({str(Partition.from_key(change.partition_key).vehicle) for change in changes})
     return dg.SensorResult(
-        run_requests=[dg.RunRequest(c.run_key, partition_key=c.partition_key) for c in changes],
-        dynamic_partitions_requests=[vehicles.build_add_request(names)],
+        run_requests=[
+            *(dg.RunRequest(c.run_key, job_name=chain_job.name, partition_key=c.partition_key) for c in changes),
+            *([dg.RunRequest(unmatched_run_key, job_name=unmatched_job.name)] if unmatched_run_key else []),
+        ],
+        dynamic_partitions_requests=[vehicles.build_add_request(names)] if names else [],
         asset_events=[upload_event(c.partition_key, c.fingerprint, scans.get(c.partition_key)) for c in changes],
         cursor=cursor.dump(),
     )
+
+
+def _tick_text(videos: int, changed: int, left: int, listing: Listing) -> str:
+    """For example `9 videos, nothing new; skipped 1 (1 empty)`."""
+    news = f"{counted(changed, 'partition')} changed" if changed else "nothing new"
+    if left:
+        news += f", {left} more wait for the next tick"
+    return "; ".join([f"{counted(videos, 'video')}, {news}", *listing.passed_over()])
 
 
 def _in_manifest(partition_key: str, listing: Listing, tables: ParquetTables) -> str | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from video_assets.dagster_home import prepare_home
+from video_assets.demo.footage import DAYS
 from video_assets.settings import Settings
 
 
@@ -36,7 +37,7 @@ class DemoHome:
             # What the shell may say of another deployment does not count here.
             "VIDEO_ASSETS_PATH_TEMPLATE": str(Settings.model_fields["path_template"].default),
             "VIDEO_ASSETS_TIMEZONE": "UTC",
-            "VIDEO_ASSETS_START_DATE": "2026-01-01",
+            "VIDEO_ASSETS_START_DATE": DAYS[0],
             "VIDEO_ASSETS_EMBED_MODELS": "mobilenet_v2",
             # The files have just been written, and by no one who still writes.
             "VIDEO_ASSETS_SETTLE_S": "0",

@@ -111,8 +111,8 @@ def _print_search(console: Console, settings: Settings) -> None:
 
 
 def _draw(home: DemoHome, tables: ParquetTables) -> None:
-    rows = [tables.read(FRAMES, partition) for partition in islice(tables.partitions(FRAMES), 100)]
-    sheet = draw_contact_sheet(*rows)
+    rows = {partition: tables.read(FRAMES, partition) for partition in islice(tables.partitions(FRAMES), 100)}
+    sheet = draw_contact_sheet(rows)
     if sheet is not None:
         home.contact_sheet.write_bytes(sheet)
 

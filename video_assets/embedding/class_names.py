@@ -90,7 +90,9 @@ class ClassNames:
 
     def _near(self, words: Iterable[str], most: int = 6) -> list[str]:
         """Names with one of the words in them, then names spelt alike."""
-        spelt = {" ".join(parts): name for parts, name in self._names.items()}
+        # The last word of a name is understood alone: `rabbit` of `wood rabbit`.
+        spelt = {parts[0]: parts[0] for parts in self._ending if len(parts) == 1}
+        spelt |= {" ".join(parts): name for parts, name in self._names.items()}
         near: list[str] = []
         for word in words:
             near += [name for parts, name in self._names.items() if word in parts]

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from video_assets.embedding.embedder import Embedder, open_embedder
+from video_assets.embedding.embedder import Embedder, embedder_names, open_embedder
 from video_assets.errors import VideoAssetsError
 from video_assets.settings import Settings
 from video_assets.vectors.registry import open_vector_index
@@ -68,8 +68,11 @@ def search_image(
     """
     from video_assets.video.image import decode_image
 
+    if not path.is_file():
+        cause = "is a folder, not a picture" if path.is_dir() else "no such file"
+        raise UnreadableQuery(str(path), cause, "Give a JPEG or PNG file.")
     try:
-        picture = decode_image(path.read_bytes() if path.is_file() else b"", label=str(path))
+        picture = decode_image(path.read_bytes(), label=str(path))
     except OSError as error:
         raise UnreadableQuery(
             str(path), f"cannot be read: {error.strerror or error}", "Give a JPEG or PNG file."
@@ -79,6 +82,9 @@ def search_image(
 
 
 def _embedder(settings: Settings, model: str | None) -> Embedder:
+    if model in embedder_names() and model not in settings.embed_models:
+        cause = f"is not in VIDEO_ASSETS_EMBED_MODELS ({', '.join(settings.embed_models)}), so no frame has its vector"
+        raise UnreadableQuery(f"model {model}", cause, "Add it there and let the frames be embedded, or leave --model.")
     return open_embedder(model or settings.embed_models[0], model_cache=settings.model_cache)
 
 

@@ -21,6 +21,10 @@ from video_assets.storage.object_store import CommonPrefix, ObjectInfo, ObjectSt
 SKIP_REASONS = ("folder", "empty", "extension", "settling")
 """Why an object is no upload (SPEC M3)."""
 
+MAX_EXAMPLES = 5
+
+BEFORE_FIRST_DAY = "is of a day before the first"
+
 
 @dataclass(frozen=True, slots=True)
 class Upload:
@@ -37,13 +41,19 @@ class UnmatchedUpload:
     info: ObjectInfo
     reason: str
 
+    @property
+    def kind(self) -> str:
+        """The reason without what is this video's own, to count by."""
+        return self.reason.partition(": ")[0]
+
 
 @dataclass
 class Listing:
     """Reads a source: yields uploads, and keeps count of what it passed over.
 
     `skipped` counts objects by reason and `unmatched` keeps the videos that fit no partition, as the iterators run.
-    Videos of days before `first_day` or in the future are unmatched.
+    `examples` names up to MAX_EXAMPLES keys for each reason to skip. Videos of days before `first_day` or in the future
+    are unmatched.
     """
 
     store: ObjectStore
@@ -53,6 +63,7 @@ class Listing:
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     skipped: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(SKIP_REASONS, 0)))
     unmatched: list[UnmatchedUpload] = field(default_factory=list)
+    examples: dict[str, list[str]] = field(default_factory=dict)
 
     def partition(self, partition: Partition) -> Iterator[Upload]:
         """The partition's uploads; only folders that may hold some are listed."""
@@ -71,7 +82,7 @@ class Listing:
     def _uploads(self, infos: Iterable[ObjectInfo]) -> Iterator[Upload]:
         for info in infos:
             if reason := self._skip_reason(info):
-                self.skipped[reason] += 1
+                self._skip(reason, info.key)
                 continue
             try:
                 fields = self.template.match(info.key, info.last_modified)
@@ -83,12 +94,44 @@ class Listing:
             else:
                 yield Upload(info, fields)
 
+    def passed_over(self) -> list[str]:
+        """What was no upload or fits no partition, each kind in words; empty where there is none of it.
+
+        For example `skipped 3 (1 empty, 2 settling)` and `15 unmatched, e.g. a/b.mp4: does not fit the template`.
+        """
+        told = []
+        if skipped := self.skipped.total():
+            reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self.skipped.items()) if count)
+            told.append(f"skipped {skipped} ({reasons})")
+        if self.unmatched:
+            first = self.unmatched[0]
+            told.append(f"{len(self.unmatched)} unmatched, e.g. {first.info.key}: {first.reason}")
+        return told
+
+    def named_examples(self) -> list[str]:
+        """A line for each reason to skip, with the keys of some of those it befell."""
+        return [
+            f"skipped {self.skipped[reason]} {reason}: {', '.join(keys)}{', …' * (self.skipped[reason] > len(keys))}"
+            for reason, keys in sorted(self.examples.items())
+        ]
+
+    def unmatched_fingerprint(self) -> str:
+        """Changes when the unmatched videos or their reasons do; empty where there are none."""
+        lines = sorted(f"{u.info.key}\0{u.info.etag}\0{u.reason}\n" for u in self.unmatched)
+        text = "".join(lines).encode("utf-8", "surrogateescape")
+        return hashlib.sha256(text).hexdigest()[:16] if lines else ""
+
+    def _skip(self, reason: str, key: str) -> None:
+        self.skipped[reason] += 1
+        if len(examples := self.examples.setdefault(reason, [])) < MAX_EXAMPLES:
+            examples.append(key)
+
     def _day_fault(self, day: str) -> str:
         """A vehicle whose clock is dead sends videos of 1970; a day that Dagster has no partition for stops a run."""
         if day < self.first_day.isoformat():
-            return f"its day {day} is before the first day, {self.first_day} (VIDEO_ASSETS_START_DATE)"
+            return f"{BEFORE_FIRST_DAY}: {day}, and the first is {self.first_day} (VIDEO_ASSETS_START_DATE)"
         today = self.now.astimezone(self.template.fleet_zone).date().isoformat()
-        return f"its day {day} is in the future" if day > today else ""
+        return f"is of a day in the future: {day}" if day > today else ""
 
     def _skip_reason(self, info: ObjectInfo) -> str | None:
         if info.key.endswith("/"):

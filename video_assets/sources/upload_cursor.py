@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from video_assets.errors import VideoAssetsError
 
@@ -37,10 +37,14 @@ class Change:
 
 @dataclass
 class UploadCursor:
-    """Fingerprints by partition key, and the generation that the next change gets."""
+    """Fingerprints by partition key, and the generation that the next change gets.
+
+    `unmatched` is the fingerprint of what belonged to no partition; empty where nothing did, or nobody looked.
+    """
 
     generation: int = 0
     seen: dict[str, str] = field(default_factory=dict)
+    unmatched: str = ""
 
     @classmethod
     def parse(cls, text: str | None) -> UploadCursor:
@@ -55,14 +59,23 @@ class UploadCursor:
             stored = json.loads(text)
             if stored["version"] != VERSION:
                 raise ValueError(f"version {stored['version']}")
-            return cls(int(stored["generation"]), dict(stored["seen"]))
+            return cls(int(stored["generation"]), dict(stored["seen"]), str(stored.get("unmatched", "")))
         except (ValueError, KeyError, TypeError) as error:
             remedy = "Clear the sensor's cursor in the UI: what the manifests have already is not made again."
             raise CursorError("cursor of the upload sensor", f"cannot be read: {error}", remedy) from None
 
     def dump(self) -> str:
         """The cursor as text."""
-        return json.dumps({"version": VERSION, "generation": self.generation, "seen": self.seen}, sort_keys=True)
+        stored = {"version": VERSION, **asdict(self)}
+        return json.dumps(stored, sort_keys=True)
+
+    def take_unmatched(self, fingerprint: str) -> str | None:
+        """The run key for listing the unmatched anew, where they are not those that were seen last; None otherwise."""
+        if fingerprint == self.unmatched:
+            return None
+        self.generation += 1
+        self.unmatched = fingerprint
+        return f"unmatched:{self.generation}:{fingerprint}"
 
     def take_changes(
         self, found: Mapping[str, str], limit: int, already: Callable[[str], str | None]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,7 +18,7 @@ from video_assets.storage.object_store import ObjectNotFound, ObjectStore
 from video_assets.storage.registry import open_store, split_uri
 from video_assets.table_store.parquet import parquet_bytes
 from video_assets.tables import FAILED, FILTERED, FRAMES, OK
-from video_assets.video.errors import MediaError
+from video_assets.video.errors import MediaError, UnreadableMedia
 from video_assets.video.extract import ExtractedFrame, FrameExtraction
 
 if TYPE_CHECKING:
@@ -179,6 +180,7 @@ def extract_to_folder(
     begun = time.monotonic()
     source = video if video.startswith("file:") or "://" in video else str(Path(video).resolve())
     root, key = split_uri(source)
+    _require_file(video, source)
     store = open_store(str(folder.resolve()), create=True)
     rows: list[dict[str, Any]] = []
     mode = "none"
@@ -206,6 +208,21 @@ def extract_to_folder(
     seconds = round(time.monotonic() - begun, 3)
     stage, message = (problem.stage, str(problem)) if problem else (None, None)
     return Extraction(store.uri_of(TABLE), count, mode, bytes_read, bytes_total, seconds, stage, message)
+
+
+def _require_file(video: str, source: str) -> None:
+    """Refuses what is no file on disk before anything is made in the folder.
+
+    Raises:
+        UnreadableMedia: under the name that was given.
+    """
+    if "://" in source and not source.startswith("file://"):
+        return
+    path = Path(unquote(source.removeprefix("file://")) if source.startswith("file:") else source)
+    if path.is_dir():
+        raise UnreadableMedia(video, "is a folder, not a video", "Name one file in it.")
+    if not path.exists():
+        raise UnreadableMedia(video, "no such file", "Look at the path.")
 
 
 def _remove_stale(store: ObjectStore, table: pa.Table) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -187,11 +187,20 @@ def _tolerated(problem: MediaError, filters: FrameFilters) -> bool:
     return isinstance(problem, ConcealedErrors) and filters.damaged == "filter"
 
 
-def draw_contact_sheet(*tables: pa.Table) -> bytes | None:
-    """Frames picked evenly from the ok rows, as one JPEG of at most 50 kB; None where there are none."""
+def draw_contact_sheet(tables: Mapping[Partition, pa.Table]) -> bytes | None:
+    """Frames picked evenly from the ok rows, as one JPEG of at most 50 kB; None where there are none.
+
+    Captions name vehicle and date where the sheet spans several.
+    """
     from video_assets.video.contact_sheet import MAX_FRAMES, contact_sheet
 
-    rows = [row for table in tables for row in table.to_pylist() if row["status"] == OK]
+    named = {partition: _caption_start(partition, tables) for partition in tables}
+    rows = [
+        {**row, "caption_start": named[partition]}
+        for partition, table in tables.items()
+        for row in table.to_pylist()
+        if row["status"] == OK
+    ]
     if not rows:
         return None
     picked = _evenly(rows, MAX_FRAMES)
@@ -204,6 +213,13 @@ def _evenly(rows: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
     return [rows[round(n * (len(rows) - 1) / (count - 1))] for n in range(count)]
 
 
+def _caption_start(partition: Partition, all_partitions: Iterable[Partition]) -> str:
+    """A line with what of the partition tells it apart from the others on the sheet; empty for a sheet of one."""
+    vehicles, dates = zip(*((other.vehicle, other.date) for other in all_partitions), strict=True)
+    parts = [str(partition.vehicle)] * (len(set(vehicles)) > 1) + [partition.date] * (len(set(dates)) > 1)
+    return " ".join(parts) + "\n" * bool(parts)
+
+
 def _caption(row: dict[str, Any]) -> str:
     when = f"{row['captured_at']:%H:%M:%S.%f}"[:-5] if row["captured_at"] else f"{row['pts_s']:.1f} s"
-    return " ".join(part for part in (row["camera"], when) if part)
+    return str(row["caption_start"]) + " ".join(part for part in (row["camera"], when) if part)

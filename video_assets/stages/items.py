@@ -119,7 +119,7 @@ def run_stage(
         progress = Progress(report, unit=table.name, total=len(due))
         bytes_read = bytes_total = 0
         for result in work.run(due, function, progress.tick):
-            progress.add(failed=not isinstance(result, Done), size_bytes=_size_bytes(result))
+            progress.add(failed=_has_failed(result), size_bytes=_size_bytes(result))
             if isinstance(result, Done):
                 bytes_read += result.value.bytes_read
                 bytes_total += result.value.bytes_total
@@ -236,6 +236,11 @@ def fold(table: Table, records: Iterable[tuple[Item, ItemRecord]]) -> pa.Table:
         for row in record.rows.to_pylist()
     ]
     return table.rows(rows).sort_by([(name, "ascending") for name in table.key])
+
+
+def _has_failed(result: Done[Outcome] | Failed) -> bool:
+    """Also of an item that was worked off well and found to be bad: its metadata counts it as failed too."""
+    return not isinstance(result, Done) or result.value.failed
 
 
 def _size_bytes(result: Done[Outcome] | Failed) -> int:

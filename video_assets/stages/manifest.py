@@ -25,10 +25,11 @@ CODE_VERSION = "1"
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A partition's manifest, and how many objects were passed over on the way, by reason."""
+    """A partition's manifest, and what was passed over on the way: how many by reason, and lines that name some."""
 
     fold: Fold
     skipped: dict[str, int]
+    examples: list[str]
 
 
 def open_listing(settings: Settings) -> Listing:
@@ -51,7 +52,9 @@ def build_manifest(partition: Partition, *, tables: ParquetTables, settings: Set
     known = {(row["video_path"], row["etag"]) for row in earlier}
     made = sum((row["video_path"], row["etag"]) not in known for row in uploads)
     table = VIDEO_MANIFEST.rows(sorted(rows, key=lambda row: row["video_path"]))
-    return Manifest(Fold(VIDEO_MANIFEST, partition, table, base, made=made), dict(listing.skipped))
+    return Manifest(
+        Fold(VIDEO_MANIFEST, partition, table, base, made=made), dict(listing.skipped), listing.named_examples()
+    )
 
 
 def _still(row: Row, partition: Partition, listing: Listing) -> Row | None:
@@ -85,7 +88,7 @@ def build_unmatched(*, tables: ParquetTables, settings: Settings) -> Manifest:
         for upload in listing.unmatched
     ]
     table = UNMATCHED.rows(sorted(rows, key=lambda row: row["video_path"]))
-    return Manifest(Fold(UNMATCHED, None, table, base), dict(listing.skipped))
+    return Manifest(Fold(UNMATCHED, None, table, base), dict(listing.skipped), listing.named_examples())
 
 
 def scan_source(listing: Listing, tables: ParquetTables) -> dict[Partition, PartitionScan]:

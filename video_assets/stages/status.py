@@ -6,9 +6,11 @@ from collections import Counter
 from dataclasses import dataclass
 
 from video_assets.keys import Partition
+from video_assets.settings import Settings
+from video_assets.stages.failures import source_key
 from video_assets.table_store.parquet import ParquetTables
 from video_assets.table_store.table_store import TableError
-from video_assets.tables import CHAIN, FAILED, FILTERED, OK
+from video_assets.tables import CHAIN, FAILED, FILTERED, OK, UNMATCHED, VIDEO_MANIFEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,38 @@ def chain_status(tables: ParquetTables) -> tuple[list[StageStatus], list[Failure
         statuses.append(StageStatus(table.name, len(partitions), missing, counts[OK], counts[FAILED], counts[FILTERED]))
         before = partitions
     return statuses, failures
+
+
+def unmatched_videos(tables: ParquetTables, settings: Settings) -> list[str]:
+    """Every video of the source that belongs to no vehicle or day, with the reason, when they were last listed."""
+    try:
+        rows = tables.read(UNMATCHED, None).to_pylist()
+    except TableError:
+        return []
+    return [f"{source_key(row['video_path'], settings)}: {row['error_msg']}" for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSources:
+    """What the manifests know, each sorted."""
+
+    vehicles: list[str]
+    cameras: list[str]
+    dates: list[str]
+
+
+def known_sources(tables: ParquetTables) -> KnownSources:
+    """The vehicles, cameras and days that have videos."""
+    vehicles: set[str] = set()
+    cameras: set[str] = set()
+    dates: set[str] = set()
+    for partition in tables.partitions(VIDEO_MANIFEST):
+        rows = tables.read(VIDEO_MANIFEST, partition)
+        if len(rows):
+            vehicles.add(str(partition.vehicle))
+            dates.add(partition.date)
+            cameras.update(camera for camera in rows["camera"].to_pylist() if camera)
+    return KnownSources(sorted(vehicles), sorted(cameras), sorted(dates))
 
 
 _ERROR = ("error_stage", "error_msg", "attempts")

@@ -70,7 +70,7 @@ class LocalStore(ObjectStore):
         self._root = os.fsencode(root)
         self._uri = file_uri(self._root)
         if create:
-            with unavailable_on_os_error(self._uri):
+            with unavailable_on_os_error(self._uri), contextlib.suppress(FileExistsError):
                 os.makedirs(self._root, exist_ok=True)
         self._root_identity()
 
@@ -235,8 +235,8 @@ class LocalStore(ObjectStore):
         """
         with unavailable_on_os_error(self._uri):
             status = os.stat(self._root)
+            if not stat.S_ISDIR(status.st_mode):
+                raise StoreUnavailable(self._uri, "is a file, not a folder", "Name the folder that holds the files.")
             if not os.access(self._root, os.R_OK | os.X_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        if not stat.S_ISDIR(status.st_mode):
-            raise StoreUnavailable(self._uri, "is not a folder", "Name the folder that holds the files.")
         return status.st_dev, status.st_ino

@@ -24,7 +24,7 @@ def contact_sheet(images: Sequence[tuple[str, bytes]], *, max_bytes: int = 50_00
     """One JPEG of at most `max_bytes` with up to 24 of `images`, picked evenly, first and last included.
 
     Args:
-        images: a label and a JPEG or PNG file each, in the order to show.
+        images: a label, of one or more lines, and a JPEG or PNG file each, in the order to show.
 
     Raises:
         ValueError: no images, or `max_bytes` too small for any sheet.
@@ -58,7 +58,8 @@ def _draw(images: list[tuple[str, bytes]]) -> Image.Image:
     height = min(max(height, width // 4), width)
     pictures = [_within(picture, width, height) for picture in pictures]
     font = ImageFont.load_default(size=min(max(13, width // 16), 22))
-    bar = round(font.getbbox("Ag")[3]) + 8
+    line = round(font.getbbox("Ag")[3]) + 3
+    bar = line * max(label.count("\n") + 1 for label, _ in images) + 5
     rows = math.ceil(len(images) / columns)
     sheet = Image.new("RGB", (columns * (width + _GAP) + _GAP, rows * (height + bar + _GAP) + _GAP), _PAPER)
     draw = ImageDraw.Draw(sheet)
@@ -67,7 +68,9 @@ def _draw(images: list[tuple[str, bytes]]) -> Image.Image:
         y = _GAP + number // columns * (height + bar + _GAP)
         draw.rectangle((x, y, x + width - 1, y + height + bar - 1), fill=_BAR)
         sheet.paste(picture, (x + (width - picture.width) // 2, y + (height - picture.height) // 2))
-        draw.text((x + 6, y + height + 3), _fitting(draw, label, font, width - 12), fill=_INK, font=font)
+        for row, text in enumerate(label.split("\n")):
+            fitted = _fitting(draw, text, font, width - 12)
+            draw.text((x + 6, y + height + 3 + row * line), fitted, fill=_INK, font=font)
     return sheet
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 from video_assets.video.errors import MediaError, NotAVideo, NoVideoStream
 from video_assets.video.media_file import MediaFile
 from video_assets.video.random_access import has_rules
+from video_assets.video.signs import telltale
 
 if TYPE_CHECKING:
     from av import Packet
@@ -103,7 +104,9 @@ def _open_container(file: MediaFile, label: str, **options: str) -> InputContain
     except MediaError:
         raise
     except (av.FFmpegError, ValueError) as error:
-        raise NotAVideo(label, f"cannot be opened as a video: {reason_of(error)}") from error
+        sign = telltale(file)
+        reason = f"it {sign}" if sign else reason_of(error)
+        raise NotAVideo(label, f"cannot be opened as a video: {reason}") from error
     # Invented timestamps are wrong for B-frames in AVI; a missing one is to be seen as missing.
     gen_pts: Any = Flags.gen_pts.value
     container.flags &= ~gen_pts

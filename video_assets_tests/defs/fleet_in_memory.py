@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -54,6 +55,11 @@ class SmallFleet:
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             **options,  # type: ignore[arg-type]
         )
+
+    def log(self, result: dg.ExecuteInProcessResult) -> list[tuple[str, str]]:
+        """Level and text of what a run's assets logged."""
+        entries = [record.event_log_entry for record in self.instance.get_records_for_run(result.run_id).records]
+        return [(logging.getLevelName(e.level), e.user_message) for e in entries if e.dagster_event is None]
 
 
 @contextmanager

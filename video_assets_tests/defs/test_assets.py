@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from video_assets.defs.launch import CHAIN_ASSETS as CHAIN
+from video_assets.defs.jobs import CHAIN_ASSETS as CHAIN
 from video_assets.keys import Partition
 from video_assets.tables import CLIPS, FLEET_DAILY, FRAMES, OK, VECTOR_INDEX, VIDEO_MANIFEST
 from video_assets_tests.defs.fleet_in_memory import SmallFleet, small_fleet
@@ -81,8 +81,23 @@ def test_a_partition_with_too_many_failures_fails_its_check_and_keeps_its_rows(f
     assert {name for name, evaluation in checks.items() if not evaluation.passed} == {"clips.failure_share"}
     assert all(evaluation.partition == KEY for evaluation in checks.values())
     (failure,) = materialization(result, "clips").metadata["failures"].records
-    assert failure.data["video_path"].endswith("090000.mp4")
+    assert failure.data["key"] == "veh-1/2026-01-05/front/090000.mp4"
+    assert "cannot be opened as a video" in str(failure.data["reason"])
+    assert str(checks["clips.failure_share"].description).startswith("1 of 2 failed: veh-1/2026-01-05/front/090000.mp4")
     assert fleet.tables.read(CLIPS, Partition.from_key(KEY))["status"].to_pylist() == [OK, "failed"]
+
+
+def test_the_runs_log_tells_what_its_metadata_tells(fleet: SmallFleet) -> None:
+    fleet.upload("veh-1/2026-01-05/front/083000.mp4")
+    fleet.upload("veh-1/2026-01-05/front/090000.mp4", data=b"no video at all")
+    fleet.upload("veh-1/2026-01-05/front/notes.txt", data=b"x")
+    logs = fleet.log(fleet.run(["video_manifest", "clips"], partition_key=KEY))
+    assert any("2 of 2 clips, 1 failed" in text for _, text in logs)
+    (warning,) = [text for level, text in logs if level == "WARNING"]
+    assert warning.startswith("veh-1/2026-01-05/front/090000.mp4: cannot be opened as a video")
+    assert ("INFO", "skipped 1 extension: veh-1/2026-01-05/front/notes.txt") in logs
+    nothing = fleet.log(fleet.run(["video_manifest"], partition_key="2026-01-07|veh-1"))
+    assert ("INFO", "no uploads of veh-1 on 2026-01-07") in nothing
 
 
 def test_a_range_of_partitions_in_one_run(fleet: SmallFleet) -> None:

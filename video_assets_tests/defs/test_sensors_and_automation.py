@@ -10,7 +10,7 @@ import pytest
 
 from video_assets.definitions import defs
 from video_assets.defs import sensors
-from video_assets.defs.launch import CHAIN_ASSETS
+from video_assets.defs.jobs import CHAIN_ASSETS
 from video_assets.settings import Settings
 from video_assets_tests.defs.fleet_in_memory import SmallFleet, small_fleet
 
@@ -68,7 +68,23 @@ def test_hostile_and_unmatched_keys_are_counted_and_stop_nothing(fleet: SmallFle
     fleet.upload("veh-1/2026-01-05/front/083000.mp4", data=b"x")
     fleet.upload("bad|id/2026-01-05/front/083000.mp4", data=b"x")
     fleet.upload("veh-1/1970-01-01/front/083000.mp4", data=b"x")
-    assert [request.partition_key for request in tick(fleet, None).run_requests or []] == [KEY]
+    first = tick(fleet, None)
+    requests = first.run_requests or []
+    assert [(r.job_name, r.partition_key) for r in requests] == [("chain", KEY), ("list_unmatched", None)]
+    again = tick(fleet, first.cursor)
+    assert not again.run_requests, "the same unmatched are listed once"
+    told = str(again.skip_reason.skip_message if again.skip_reason else "")
+    assert told.startswith("1 video, nothing new; 2 unmatched, e.g. bad|id/2026-01-05/front/083000.mp4: ")
+    (fleet.root / "uploads/veh-1/1970-01-01/front/083000.mp4").unlink()
+    assert [r.job_name for r in tick(fleet, again.cursor).run_requests or []] == ["list_unmatched"]
+
+
+def test_a_tick_tells_only_what_there_is(fleet: SmallFleet) -> None:
+    fleet.upload("veh-1/2026-01-05/front/083000.mp4", data=b"x")
+    fleet.upload("veh-1/2026-01-05/rear/083000.mp4", data=b"")
+    again = tick(fleet, tick(fleet, None).cursor)
+    assert again.skip_reason
+    assert again.skip_reason.skip_message == "1 video, nothing new; skipped 1 (1 empty)"
 
 
 def requested(fleet: SmallFleet, cursor: object = None) -> tuple[dict[str, set[str]], object]:

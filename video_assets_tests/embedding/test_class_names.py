@@ -54,6 +54,7 @@ def test_a_query_is_read_as_classes(names: ClassNames, query: str, classes: list
         ("red minivan", "no class is called 'red'. Understood alone: minivan"),
         ("mountain", "no class is called 'mountain'. Near names: mountain bike"),
         ("minvan", "Near names: minivan"),
+        ("rabit", "Near names: rabbit"),
         ("truck or person", "no class is called 'truck' or 'person'"),
         ("", "names nothing to look for"),
         ("in the", "names nothing to look for"),

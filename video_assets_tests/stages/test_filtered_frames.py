@@ -20,6 +20,7 @@ from video_assets.stages.manifest import build_manifest
 from video_assets.stages.status import chain_status
 from video_assets.table_store.table_store import Fold
 from video_assets.tables import CLIPS, VIDEO_MANIFEST
+from video_assets.video import contact_sheet
 from video_assets_tests.stages.test_chain_stages import DAY, Chain
 from video_assets_tests.video.make_video import make_video
 from video_assets_tests.video.test_frame_filters import damaged_video, scenes
@@ -72,7 +73,7 @@ def test_filtered_frames_are_rows_that_no_later_stage_takes_for_pictures(chain: 
     assert folds["vector_index"].rows["points"].to_pylist() == [2]
     assert lost_items(frames) == lost_items(folds["embeddings"]) == (set(), set())
     assert not lost_vectors(folds["embeddings"], ["mobilenet_v2"])
-    assert draw_contact_sheet(frames.rows) is not None
+    assert draw_contact_sheet({frames.partition: frames.rows}) is not None
     (day,) = roll_up(Partition(DAY.date), tables=chain.tables).rows.to_pylist()
     assert (day["frames"], day["embeddings"], day["filtered"], day["failed"]) == (2, 2, 4, 0)
     stages, failures = chain_status(chain.tables)
@@ -98,7 +99,7 @@ def test_a_clip_of_which_nothing_is_kept_has_rows_and_no_blob(chain: Chain, pack
     fold = frames_of(chain, frames_min_brightness=255, frames_packing=packing)
     assert fold.counts == {"ok": 0, "failed": 0, "filtered": 6}
     assert not [key for key in chain.keys("frames/") if "/blobs/" in key]
-    assert draw_contact_sheet(fold.rows) is None
+    assert draw_contact_sheet({fold.partition: fold.rows}) is None
     assert frames_of(chain, frames_min_brightness=255, frames_packing=packing).made == 0
 
 
@@ -167,3 +168,13 @@ def test_distances_are_those_of_the_hashes_in_the_rows(chain: Chain) -> None:
     distances = fold.rows["phash_distance"].to_pylist()
     for before, after, distance in zip(hashes[:-1], hashes[1:], distances[1:], strict=True):
         assert (int(before, 16) ^ int(after, 16)).bit_count() == distance
+
+
+def test_a_sheet_of_several_vehicles_and_days_names_them(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = frames_of(chain).rows
+    labels: list[str] = []
+    monkeypatch.setattr(contact_sheet, "contact_sheet", lambda images: labels.extend(label for label, _ in images))
+    draw_contact_sheet({DAY: rows})
+    assert labels[0] == "front 08:30:00.0"
+    draw_contact_sheet({DAY: rows, Partition("2026-01-04", "veh-8"): rows})
+    assert {label.partition("\n")[0] for label in labels[6:]} == {"veh-7 2026-01-03", "veh-8 2026-01-04"}

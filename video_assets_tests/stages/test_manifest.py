@@ -12,6 +12,7 @@ import pytest
 from video_assets.keys import Partition
 from video_assets.settings import Settings
 from video_assets.stages.manifest import Manifest, build_manifest, build_unmatched
+from video_assets.stages.status import KnownSources, known_sources, unmatched_videos
 from video_assets.storage.object_store import StoreUnavailable
 from video_assets.storage.registry import open_store
 from video_assets.table_store.parquet import ParquetTables
@@ -111,3 +112,15 @@ def test_unmatched_videos_are_rows_with_reasons(tables: ParquetTables, uploads: 
     assert "does not fit" in reasons["x.mp4"]
     assert "vehicle id" in reasons["083000.mp4"]
     assert manifest.skipped == {"folder": 0, "empty": 0, "extension": 1, "settling": 0}
+    assert manifest.examples == ["skipped 1 extension: veh-1/readme.txt"]
+
+
+def test_status_knows_the_unmatched_and_the_sources(tables: ParquetTables, uploads: Path) -> None:
+    build(tables, uploads)
+    settings = Settings(source=str(uploads))
+    assert unmatched_videos(tables, settings) == []
+    put(uploads, "no date/x.mp4")
+    tables.commit(build_unmatched(tables=tables, settings=settings).fold)
+    (told,) = unmatched_videos(tables, settings)
+    assert told.startswith("no date/x.mp4: does not fit the template: at 'x.mp4' it has {date:%Y-%m-%d}")
+    assert known_sources(tables) == KnownSources(["veh-7"], ["front"], ["2026-01-03"])

@@ -104,7 +104,7 @@ def test_a_missing_root_is_made_on_request_only(tmp_path: Path) -> None:
 def test_a_root_must_be_a_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for create in (False, True):
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailable, match="is a file, not a folder"):
             LocalStore(tmp_path / "file", create=create)
 
 

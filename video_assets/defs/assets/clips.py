@@ -36,6 +36,6 @@ def clips(
         upstream = video_manifest.reader(partition.key)
         fold = build_clips(partition, upstream, tables=tables, settings=settings, report=context.log.info)
         numbers = {"clips": fold.count(OK), "bytes": pc.sum(fold.rows["size_bytes"]).as_py() or 0}
-        return Made(fold, numbers, item_results(fold, settings.failure_limit))
+        return Made(fold, numbers, item_results(fold, settings))
 
-    return materialize(context, tables, make)
+    return materialize(context, settings, tables, make)

@@ -35,7 +35,7 @@ def embeddings(
     def make(partition: Partition) -> Made:
         upstream = frames.reader(partition.key)
         fold = build_embeddings(partition, upstream, tables=tables, settings=settings, report=context.log.info)
-        checks = item_results(fold, settings.failure_limit, settings.embed_models)
+        checks = item_results(fold, settings, settings.embed_models)
         return Made(fold, {"vectors": fold.count(OK)}, checks)
 
-    return materialize(context, tables, make)
+    return materialize(context, settings, tables, make)

@@ -9,6 +9,7 @@ from video_assets.defs.assets.table_asset import Made, declare, materialize
 from video_assets.defs.automation import ROLL_UP_ON_NEW_DATA
 from video_assets.defs.partitions import dates
 from video_assets.keys import Partition
+from video_assets.settings import Settings
 from video_assets.stages.fleet_daily import CODE_VERSION, roll_up
 from video_assets.table_store.parquet import ParquetTables
 from video_assets.table_store.table_store import Fold
@@ -22,12 +23,16 @@ from video_assets.tables import FLEET_DAILY
     # Its parents' tables are read as far as they exist: on most days some vehicle sends nothing.
     deps=["video_manifest", "clips", "frames", "embeddings"],
 )
-def fleet_daily(context: dg.AssetExecutionContext, tables: dg.ResourceParam[ParquetTables]):
+def fleet_daily(
+    context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    tables: dg.ResourceParam[ParquetTables],
+):
     def make(partition: Partition) -> Made:
         fold = roll_up(partition, tables=tables)
         return Made(fold, {"vehicles": len(fold.rows), **_totals(fold)})
 
-    return materialize(context, tables, make)
+    return materialize(context, settings, tables, make)
 
 
 def _totals(fold: Fold) -> dict[str, Any]:

@@ -46,16 +46,16 @@ def frames(
             "bytes_read": fold.bytes_read,
             "bytes_total": fold.bytes_total,
         }
-        checks = item_results(fold, settings.failure_limit)
+        checks = item_results(fold, settings)
         return Made(fold, numbers, checks, _preview(fold))
 
-    return materialize(context, tables, make)
+    return materialize(context, settings, tables, make)
 
 
 def _preview(fold: Fold) -> dict[str, dg.MetadataValue[Any]]:
     """The contact sheet, small enough for the event log."""
     try:
-        sheet = draw_contact_sheet(fold.rows)
+        sheet = draw_contact_sheet({fold.partition: fold.rows} if fold.partition else {})
     except VideoAssetsError as error:
         # It decorates; the rows are what counts.
         return {"contact_sheet": dg.MetadataValue.md(f"No contact sheet: {error}")}

@@ -11,6 +11,8 @@ import dagster as dg
 
 from video_assets.defs.partitions import GROUP
 from video_assets.keys import Partition
+from video_assets.settings import Settings
+from video_assets.stages.failures import FailedItem, failed_items
 from video_assets.stages.items import StageStopped
 from video_assets.storage.object_store import LockTimeout
 from video_assets.table_store.parquet import ParquetTables
@@ -73,7 +75,10 @@ def column_schema(table: Table) -> dg.TableSchema:
 
 
 def materialize(
-    context: dg.AssetExecutionContext, tables: ParquetTables, make: Callable[[Partition], Made]
+    context: dg.AssetExecutionContext,
+    settings: Settings,
+    tables: ParquetTables,
+    make: Callable[[Partition], Made],
 ) -> dg.MaterializeResult[dict[str, Fold]]:
     """Makes every partition of the run, and hands the folds to the I/O manager to commit.
 
@@ -88,7 +93,8 @@ def materialize(
         except (StageStopped, LockTimeout) as error:
             context.log.warning(f"{error} Trying again in {RETRY_WAIT_S} s.")
             raise dg.RetryRequested(max_retries=RETRIES, seconds_to_wait=RETRY_WAIT_S) from error
-        metadata = describe(made[key], tables, seconds=time.monotonic() - begun)
+        metadata = describe(made[key], settings, tables, seconds=time.monotonic() - begun)
+        warn_of_failures(context, failed_items(made[key].fold, settings))
         if len(keys) > 1:
             # What is done is kept, whatever becomes of the next; the I/O manager will find nothing to do.
             tables.commit(made[key].fold)
@@ -102,7 +108,7 @@ def materialize(
     )
 
 
-def describe(made: Made, tables: ParquetTables, *, seconds: float) -> dict[str, Any]:
+def describe(made: Made, settings: Settings, tables: ParquetTables, *, seconds: float) -> dict[str, Any]:
     """The metadata of one partition's materialization."""
     fold = made.fold
     metadata: dict[str, Any] = {
@@ -115,16 +121,27 @@ def describe(made: Made, tables: ParquetTables, *, seconds: float) -> dict[str, 
         **made.numbers,
         **made.more,
     }
-    if failures := _failures(fold):
-        metadata["failures"] = failures
+    if failures := failed_items(fold, settings):
+        metadata["failures"] = _failures_table(failures)
     return metadata
 
 
-def _failures(fold: Fold) -> dg.MetadataValue[Any] | None:
-    rows = [row for row in fold.rows.to_pylist() if row.get("status") == FAILED][:SHOWN_FAILURES]
-    shown = ("video_path", "error_stage", "error_msg", "attempts")
-    records = [dg.TableRecord({name: row.get(name) for name in shown}) for row in rows]
-    return dg.MetadataValue.table(records) if records else None
+def warn_of_failures(context: dg.AssetExecutionContext, failures: list[FailedItem]) -> None:
+    """A line of the run's log for each item that is bad, up to SHOWN_FAILURES."""
+    for failure in failures[:SHOWN_FAILURES]:
+        context.log.warning(str(failure))
+    if (more := len(failures) - SHOWN_FAILURES) > 0:
+        context.log.warning(f"{more} more failed; `video-assets status` lists every one.")
+
+
+def _failures_table(failures: list[FailedItem]) -> dg.MetadataValue[Any]:
+    """The reason first: it is what a narrow window shows."""
+    return dg.MetadataValue.table(
+        [
+            dg.TableRecord({"reason": f.reason, "key": f.key, "stage": f.stage, "attempts": f.attempts})
+            for f in failures[:SHOWN_FAILURES]
+        ]
+    )
 
 
 def _together(made: Mapping[str, Made]) -> list[dg.AssetCheckResult]:

@@ -19,7 +19,7 @@ from video_assets.tables import VECTOR_INDEX
     **declare(
         VECTOR_INDEX,
         code_version=CODE_VERSION,
-        kinds={"qdrant"},
+        kinds={"qdrant", "parquet"},
         partitions_def=date_by_vehicle,
         condition=REFRESH_ON_NEW_DATA,
         pool="index",
@@ -37,4 +37,4 @@ def vector_index(
         fold = build_index(partition, upstream, tables=tables, settings=settings, report=context.log.info)
         return Made(fold, {"points": pc.sum(fold.rows["points"]).as_py() or 0}, [points_result(fold)])
 
-    return materialize(context, tables, make)
+    return materialize(context, settings, tables, make)

@@ -1,14 +1,17 @@
 """`video_manifest` and `unmatched`: what the source holds."""
 
+from typing import Any
+
 import dagster as dg
 import pyarrow.compute as pc
 
 from video_assets.defs.assets.raw_uploads import raw_uploads
-from video_assets.defs.assets.table_asset import Made, declare, describe, materialize
+from video_assets.defs.assets.table_asset import Made, declare, describe, materialize, warn_of_failures
 from video_assets.defs.partitions import date_by_vehicle
 from video_assets.keys import Partition
 from video_assets.settings import Settings
-from video_assets.stages.manifest import CODE_VERSION, build_manifest, build_unmatched
+from video_assets.stages.failures import failed_items
+from video_assets.stages.manifest import CODE_VERSION, Manifest, build_manifest, build_unmatched
 from video_assets.table_store.parquet import ParquetTables
 from video_assets.tables import UNMATCHED, VIDEO_MANIFEST
 
@@ -24,23 +27,42 @@ def video_manifest(
 ):
     def make(partition: Partition) -> Made:
         manifest = build_manifest(partition, tables=tables, settings=settings)
+        _log_passed_over(context, manifest)
+        if not len(manifest.fold.rows):
+            context.log.info(f"no uploads of {partition.vehicle} on {partition.date}")
         skipped = {f"skipped_{reason}": count for reason, count in manifest.skipped.items()}
         size = pc.sum(manifest.fold.rows["size_bytes"]).as_py() or 0
-        return Made(manifest.fold, {"videos": len(manifest.fold.rows), "bytes": size, **skipped})
+        return Made(manifest.fold, {"videos": len(manifest.fold.rows), "bytes": size, **skipped}, more=_named(manifest))
 
-    return materialize(context, tables, make)
+    return materialize(context, settings, tables, make)
 
 
 @dg.asset(
     **declare(UNMATCHED, code_version=CODE_VERSION, kinds={"parquet"}, partitions_def=None),
     deps=[raw_uploads],
 )
-def unmatched(settings: dg.ResourceParam[Settings], tables: dg.ResourceParam[ParquetTables]):
+def unmatched(
+    context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    tables: dg.ResourceParam[ParquetTables],
+):
     manifest = build_unmatched(tables=tables, settings=settings)
+    _log_passed_over(context, manifest)
+    warn_of_failures(context, failed_items(manifest.fold, settings))
     skipped = {f"skipped_{reason}": count for reason, count in manifest.skipped.items()}
-    made = Made(manifest.fold, {"videos": len(manifest.fold.rows), **skipped})
+    made = Made(manifest.fold, {"videos": len(manifest.fold.rows), **skipped}, more=_named(manifest))
     return dg.MaterializeResult(
         value={UNMATCHED.name: manifest.fold},
-        metadata=describe(made, tables, seconds=0),
+        metadata=describe(made, settings, tables, seconds=0),
         data_version=dg.DataVersion(manifest.fold.data_version),
     )
+
+
+def _log_passed_over(context: dg.AssetExecutionContext, manifest: Manifest) -> None:
+    for line in manifest.examples:
+        context.log.info(line)
+
+
+def _named(manifest: Manifest) -> dict[str, dg.MetadataValue[Any]]:
+    """Keys of what was skipped, some for each reason."""
+    return {"skipped": dg.MetadataValue.text("\n".join(manifest.examples))} if manifest.examples else {}

@@ -1,0 +1,21 @@
+"""The jobs that runs are of, so that a list of runs says what each one is."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from video_assets.tables import CHAIN, FLEET_DAILY, UNMATCHED
+
+CHAIN_ASSETS = tuple(table.name for table in CHAIN)
+
+chain_job = dg.define_asset_job(
+    "chain",
+    selection=list(CHAIN_ASSETS),
+    description="From the uploads of a vehicle's day to points that search finds.",
+)
+unmatched_job = dg.define_asset_job(
+    "list_unmatched", selection=[UNMATCHED.name], description="Lists the videos that belong to no vehicle or day."
+)
+fleet_daily_job = dg.define_asset_job(
+    "roll_up_day", selection=[FLEET_DAILY.name], description="Counts the fleet's day over all vehicles."
+)
