@@ -137,7 +137,7 @@ def test_a_missing_file_and_a_bucket_say_what_to_do() -> None:
     assert not Path("out").exists()
     Path("file").write_text("x")
     assert "is a file, not a folder" in call("frames", "extract", "file", "--fps", "1", "--out", "file").output
-    bucket = call("frames", "extract", "s3://fleet/a.mp4", "--fps", "1", "--out", "out")
+    bucket = call("frames", "extract", "gs://fleet/a.mp4", "--fps", "1", "--out", "out")
     assert bucket.exit_code == 1
     assert "file://" in bucket.output
 

@@ -59,7 +59,7 @@ def test_dagster_and_dg_find_the_definitions_valid() -> None:
     [
         ("VIDEO_ASSETS_TIMEZONE", "Mars/Olympus", "VIDEO_ASSETS_TIMEZONE: 'Mars/Olympus' is no time zone"),
         ("VIDEO_ASSETS_PATH_TEMPLATE", "{veicle}", "VIDEO_ASSETS_PATH_TEMPLATE: has the unknown field {veicle}"),
-        ("VIDEO_ASSETS_SOURCE", "s3://bucket", "reads and writes file:// only"),
+        ("VIDEO_ASSETS_SOURCE", "gs://bucket", "unknown scheme 'gs'"),
         ("VIDEO_ASSETS_STORE", "/proc/store", "/proc/store"),
         ("VIDEO_ASSETS_EMBED_MODELS", "clop", "no model has this name"),
     ],
