@@ -227,9 +227,11 @@ def test_doctor_says_that_a_store_is_gone_whose_index_or_history_remains(tmp_pat
     assert not (tmp_path / "store").exists()
 
 
-@pytest.mark.parametrize("place", ["/proc/nowhere", "/proc/version"])
-def test_doctor_tries_to_write_where_all_is_to_be(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
-    for name in ("VIDEO_ASSETS_STORE", "VIDEO_ASSETS_INDEX", "DAGSTER_HOME"):
+@pytest.mark.parametrize("places", [("/proc/nowhere", "/proc/neither"), ("/proc/version", "/proc/cmdline")])
+def test_doctor_tries_to_write_where_all_is_to_be(monkeypatch: pytest.MonkeyPatch, places: tuple[str, str]) -> None:
+    for name, place in zip(
+        ("VIDEO_ASSETS_STORE", "VIDEO_ASSETS_INDEX", "DAGSTER_HOME"), (*places, places[0]), strict=True
+    ):
         monkeypatch.setenv(name, place)
     found = findings()
     for component in ("store", "index", "dagster home"):
