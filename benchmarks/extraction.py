@@ -10,7 +10,7 @@ import av
 
 from benchmarks.ours import cpu_s
 from video_assets.video.extract import FrameExtraction
-from video_assets.video.sampling import Keyframes, Sampler, SamplingPolicy, parse_policy
+from video_assets.video.sampling import Sampler, parse_policy
 
 
 class Cost(NamedTuple):
@@ -47,15 +47,12 @@ def by_pyav(video: Path, policy: str, folder: Path) -> Cost:
     with av.open(str(video)) as container:
         stream = container.streams.video[0]
         stream.thread_type = "NONE"
-        sampler = Sampler(_rule(policy), stream.time_base)
+        # Rates and key frames need neither the count nor the length.
+        sampler = Sampler(parse_policy(policy), stream.time_base, frames=stream.frames, length=0)
         for number, frame in enumerate(container.decode(stream)):
             if sampler.takes(frame.pts, frame.key_frame):
                 frame.to_image().save(folder / f"{number}.jpg", quality=90)
     return _cost(folder, time.process_time() - cpu, time.perf_counter() - wall)
-
-
-def _rule(policy: str) -> SamplingPolicy:
-    return Keyframes() if policy == "keyframes" else parse_policy(policy)
 
 
 def _cost(folder: Path, cpu: float, wall: float) -> Cost:
