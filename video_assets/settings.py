@@ -6,11 +6,9 @@ Variables come from the environment, then from a file `.env` in the working dire
 from __future__ import annotations
 
 import contextlib
-import difflib
 import io
 import os
 import re
-from collections.abc import Iterable
 from datetime import date as Date
 from fractions import Fraction
 from pathlib import Path, PurePath
@@ -23,29 +21,12 @@ from dotenv.parser import parse_stream
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from video_assets.errors import VideoAssetsError
+from video_assets.cloud_settings import OssSettings, plain
 from video_assets.path_template import PathTemplate, TemplateError
-
-PREFIX = "VIDEO_ASSETS_"
-_PLAIN_NAMES = {
-    "video_extensions": "VIDEO_EXTENSIONS",
-    "oss_access_key_id": "OSS_ACCESS_KEY_ID",
-    "oss_access_key_secret": "OSS_ACCESS_KEY_SECRET",
-    "oss_session_token": "OSS_SESSION_TOKEN",
-    "oss_role_arn": "OSS_ROLE_ARN",
-    "oss_region": "OSS_REGION",
-    "oss_endpoint": "OSS_ENDPOINT",
-    "oss_bucket": "OSS_BUCKET",
-    "oss_prefix": "OSS_PREFIX",
-    "oss_list_max_keys": "OSS_LIST_MAX_KEYS",
-}
+from video_assets.settings_faults import PREFIX, SettingsError, cause, refuse_unknown
 
 
-class SettingsError(VideoAssetsError):
-    """A setting that is wrong, unknown or missing. `item` is the environment variable."""
-
-
-class Settings(BaseSettings):
+class Settings(OssSettings, BaseSettings):
     """What a deployment sets. Every field is the environment variable VIDEO_ASSETS_<FIELD> unless it says otherwise."""
 
     model_config = SettingsConfigDict(
@@ -69,10 +50,10 @@ class Settings(BaseSettings):
     )
     timezone: str = Field("UTC", description="The fleet's zone (IANA name): a partition is this zone's day.")
     path_timezone: str | None = Field(None, description="The zone of times in keys; the fleet's zone if unset.")
-    video_extensions: Annotated[tuple[str, ...], NoDecode] = Field(
+    video_extensions: Annotated[tuple[str, ...], NoDecode] = plain(
+        "VIDEO_EXTENSIONS",
         (".mp4", ".mov", ".mkv", ".avi"),
-        validation_alias=AliasChoices("VIDEO_EXTENSIONS", "video_extensions"),
-        description="VIDEO_EXTENSIONS: what counts as video, comma-separated, compared in lower case.",
+        description="What counts as video, comma-separated, compared in lower case.",
     )
     settle_s: float = Field(
         60,
@@ -166,55 +147,6 @@ class Settings(BaseSettings):
         le=1,
         examples=["0.2 (20 %)"],
         description="A partition with a larger share of failed rows fails its asset check.",
-    )
-
-    oss_access_key_id: SecretStr | None = Field(
-        None,
-        validation_alias=AliasChoices("OSS_ACCESS_KEY_ID", "oss_access_key_id"),
-        description="OSS_ACCESS_KEY_ID: access key for oss:// URIs; without one, the RAM role of the ECS machine.",
-    )
-    oss_access_key_secret: SecretStr | None = Field(
-        None,
-        validation_alias=AliasChoices("OSS_ACCESS_KEY_SECRET", "oss_access_key_secret"),
-        description="OSS_ACCESS_KEY_SECRET: the secret of that access key.",
-    )
-    oss_session_token: SecretStr | None = Field(
-        None,
-        validation_alias=AliasChoices("OSS_SESSION_TOKEN", "oss_session_token"),
-        description="OSS_SESSION_TOKEN: the STS token of a temporary access key.",
-    )
-    oss_role_arn: str | None = Field(
-        None,
-        validation_alias=AliasChoices("OSS_ROLE_ARN", "oss_role_arn"),
-        description="OSS_ROLE_ARN: a RAM role that the access key takes through STS.",
-    )
-    oss_region: str | None = Field(
-        None,
-        pattern=r"^[a-z0-9-]+$",
-        validation_alias=AliasChoices("OSS_REGION", "oss_region"),
-        description="OSS_REGION: the region to sign for, where the endpoint does not say it (cn-hangzhou).",
-    )
-    oss_endpoint: str | None = Field(
-        None,
-        validation_alias=AliasChoices("OSS_ENDPOINT", "oss_endpoint"),
-        description="OSS_ENDPOINT: with OSS_BUCKET, where the uploads are if VIDEO_ASSETS_SOURCE is not set.",
-    )
-    oss_bucket: str | None = Field(
-        None,
-        validation_alias=AliasChoices("OSS_BUCKET", "oss_bucket"),
-        description="OSS_BUCKET: the bucket of the uploads, as in oss://OSS_ENDPOINT/OSS_BUCKET/OSS_PREFIX.",
-    )
-    oss_prefix: str = Field(
-        "",
-        validation_alias=AliasChoices("OSS_PREFIX", "oss_prefix"),
-        description="OSS_PREFIX: the prefix of the uploads in that bucket; the whole bucket if unset.",
-    )
-    oss_list_max_keys: int = Field(
-        1000,
-        ge=1,
-        le=1000,
-        validation_alias=AliasChoices("OSS_LIST_MAX_KEYS", "oss_list_max_keys"),
-        description="OSS_LIST_MAX_KEYS: keys a page of a listing of OSS.",
     )
 
     @field_validator("video_extensions", "embed_models", mode="before")
@@ -368,9 +300,10 @@ def _lies_in(place: str, folder: str) -> bool:
 
 def variable(field: str) -> str:
     """The environment variable that sets a field."""
-    if field.isupper():
-        return field
-    return _PLAIN_NAMES.get(field, PREFIX + field.upper())
+    known = Settings.model_fields.get(field)
+    if known is not None and isinstance(known.validation_alias, AliasChoices):
+        return str(known.validation_alias.choices[0])
+    return field if field.isupper() else PREFIX + field.upper()
 
 
 def environment() -> dict[str, str | None]:
@@ -418,73 +351,18 @@ def load_settings() -> Settings:
     Raises:
         SettingsError: one, naming every variable that is wrong or unknown, and what it should be.
     """
-    _refuse_unknown(environment())
+    refuse_unknown(environment(), {variable(field) for field in Settings.model_fields})
     try:
         return Settings()
     except TemplateError as error:
         raise SettingsError(variable("path_template"), error.cause, error.remedy) from None
     except ValidationError as error:
         faults = error.errors(include_url=False)
-        name, *others = (variable(str(fault["loc"][0])) for fault in faults)
-        causes = [_cause(fault) for fault in faults]
+        fields = [str(fault["loc"][0]).lower() for fault in faults]
+        name, *others = (variable(field) for field in fields)
+        causes = [
+            cause(fault, field, Settings.model_fields[field].examples)
+            for fault, field in zip(faults, fields, strict=True)
+        ]
         more = "".join(f"; {other}: {cause}" for other, cause in zip(others, causes[1:], strict=True))
         raise SettingsError(name, causes[0] + more, "Mend it in the environment or in .env.") from None
-
-
-_BOUNDS = {
-    "greater_than": "too small: it must be greater than {gt:g}",
-    "greater_than_equal": "too small: the least is {ge:g}",
-    "less_than": "too large: it must be less than {lt:g}",
-    "less_than_equal": "too large: the most is {le:g}",
-    "finite_number": "no finite number",
-    "float_parsing": "no number",
-    "int_parsing": "no whole number",
-    "int_from_float": "no whole number",
-    "literal_error": "none of {expected}",
-    "date_from_datetime_parsing": "no date",
-    "date_parsing": "no date",
-}
-_UNQUOTED = {
-    "source", "store", "index", "qdrant_api_key", "oss_access_key_id", "oss_access_key_secret", "oss_session_token"
-}  # fmt: skip
-"""Whose value may hold a password."""
-
-
-def _cause(fault: Any) -> str:
-    """What is wrong with a value, with the value itself and one that would do."""
-    field, value, words = _field_of(str(fault["loc"][0])), fault["input"], str(fault["msg"])
-    shown = "the value" if field in _UNQUOTED or not isinstance(value, str | int | float) else repr(value)
-    if fault["type"] == "value_error":
-        words = words.removeprefix("Value error, ")
-        return words if shown == "the value" or shown in words else f"{words} (it is {shown})"
-    examples = Settings.model_fields[field].examples
-    fault_words = _BOUNDS.get(fault["type"], "no value for it").format(**fault.get("ctx", {}))
-    return f"{shown} is {fault_words}" + (f". Write for example {examples[0]}" if examples else "")
-
-
-def _field_of(location: str) -> str:
-    """The field that pydantic means; one with an alias goes by that."""
-    return next((field for field, name in _PLAIN_NAMES.items() if name == location), location)
-
-
-def _refuse_unknown(names: Iterable[str]) -> None:
-    """A misspelt setting would be ignored in silence."""
-    known = {variable(field) for field in Settings.model_fields}
-    unknown = {name: _meant(name, known) for name in sorted(names) if name not in known}
-    unknown = {name: near for name, near in unknown.items() if near is not None or name.startswith(PREFIX)}
-    if not unknown:
-        return
-    cause = "is no setting of video_assets" if len(unknown) == 1 else "are no settings of video_assets"
-    meant = [f"{near} for {name}" if len(unknown) > 1 else near for name, near in unknown.items() if near]
-    remedy = f"Did you mean {', '.join(meant)}?" if meant else "Remove it; the README lists the settings."
-    raise SettingsError(", ".join(unknown), cause, remedy)
-
-
-def _meant(name: str, known: set[str]) -> str | None:
-    """The setting that a name is a misspelling of; None for a name of something else."""
-    if name.startswith(PREFIX):
-        # The prefix is alike in all of them, and would make any two look alike.
-        near = difflib.get_close_matches(name.removeprefix(PREFIX), [n.removeprefix(PREFIX) for n in known], 1, 0.7)
-        return near[0] if near and near[0] in known else PREFIX + near[0] if near else None
-    close = difflib.get_close_matches(name, known, 1, 0.93) if name.startswith("VIDEO") else []
-    return close[0] if close else None
