@@ -102,7 +102,7 @@ def up(
 @app.command()
 def doctor(as_json: JsonOption = False) -> None:
     """Checks every configured component; exits with 1 if one is broken."""
-    from video_assets.doctor import examine
+    from video_assets.doctor.examine import examine
     from video_assets.settings import load_settings
 
     marks = {"ok": typer.colors.GREEN, "warning": typer.colors.YELLOW, "failed": typer.colors.RED}
