@@ -152,6 +152,14 @@ class PathTemplate:
         """
         return [self._walk(partition.vehicle or "", day) for day in self._path_days(partition)]
 
+    @cached_property
+    def parts_folders(self) -> bool:
+        """Whether every partition has folders of its own: those of a key name its vehicle and its whole day."""
+        day = datetime(2026, 1, 3)
+        others = [day.replace(day=4), day.replace(month=2), day.replace(year=2027)]
+        walks = [self._walk("a", day), self._walk("b", day), *(self._walk("a", other) for other in others)]
+        return len({repr(walk) for walk in walks}) == len(walks)
+
     def _walk(self, vehicle: str, day: datetime) -> list[str | re.Pattern[str]]:
         done: list[str | re.Pattern[str]] = []
         name, pattern, plain = "", "", True
