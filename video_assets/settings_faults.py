@@ -29,7 +29,8 @@ _BOUNDS = {
     "date_parsing": "no date",
 }
 _UNQUOTED = {
-    "source", "store", "index", "qdrant_api_key", "oss_access_key_id", "oss_access_key_secret", "oss_session_token"
+    "source", "inventory", "video_list", "store", "index", "qdrant_api_key",
+    "oss_access_key_id", "oss_access_key_secret", "oss_session_token"
 }  # fmt: skip
 """Whose value may hold a password."""
 

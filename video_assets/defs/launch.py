@@ -13,7 +13,7 @@ from video_assets.defs.jobs import chain_job, fleet_daily_job, unmatched_job
 from video_assets.defs.resources import deployment
 from video_assets.keys import Partition
 from video_assets.settings import environment
-from video_assets.sources.listing import PartitionScan
+from video_assets.sources.partition_scan import PartitionScan
 from video_assets.stages.manifest import open_listing, scan_source
 
 RAW_UPLOADS = dg.AssetKey("raw_uploads")

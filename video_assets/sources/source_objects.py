@@ -5,14 +5,16 @@ A source is listed, or read from an inventory or a list in place of that; `listi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from video_assets.keys import Partition
 from video_assets.path_template import KeyFields, PathTemplate
 from video_assets.sources.parallel_listing import Report, list_in_parallel
-from video_assets.storage.object_store import ObjectInfo, ObjectStore
+from video_assets.storage.object_store import CommonPrefix, ObjectInfo, ObjectStore
 
 
 class SourceStore(Protocol):
@@ -96,3 +98,24 @@ class StoreObjects:
 
     def fields(self, info: ObjectInfo, template: PathTemplate) -> KeyFields:
         return template.match(info.key, info.last_modified)
+
+    def in_folders(self, partition: Partition, template: PathTemplate) -> Iterator[ObjectInfo]:
+        """The objects of the folders that may hold a partition's uploads."""
+        prefixes: dict[str, None] = {}
+        for walk in template.walks(partition):
+            prefixes.update(dict.fromkeys(_descend(self.store, walk)))
+        for prefix in prefixes:
+            yield from self.store.list(prefix)
+
+
+def _descend(store: ObjectStore, walk: list[str | re.Pattern[str]], prefix: str = "") -> Iterator[str]:
+    """The prefixes at the end of a walk; a level is listed only where its name is not known."""
+    for depth, level in enumerate(walk):
+        if isinstance(level, str):
+            prefix += level + "/"
+            continue
+        for entry in store.list_level(prefix):
+            if isinstance(entry, CommonPrefix) and level.fullmatch(entry.prefix[len(prefix) : -1]):
+                yield from _descend(store, walk[depth + 1 :], entry.prefix)
+        return
+    yield prefix

@@ -1,0 +1,35 @@
+"""From the settings to the source: listed, or read from an inventory or a list in place of that."""
+
+from __future__ import annotations
+
+from video_assets.settings import Settings
+from video_assets.sources.inventory import Inventory
+from video_assets.sources.listing import Listing
+from video_assets.sources.listing_files import ListingFiles, identity_of
+from video_assets.sources.source_objects import SourceObjects, StoreObjects
+from video_assets.sources.video_list import VideoList
+from video_assets.storage.object_store import ObjectStore
+from video_assets.storage.registry import open_store
+
+
+def open_source(settings: Settings, home: ObjectStore | None = None) -> Listing:
+    """The source of a deployment, ready to be read.
+
+    Args:
+        home: where listing files are kept; without it a partition may cost a reading of the whole source.
+
+    Raises:
+        SettingsError: none is set.
+    """
+    objects, template = _objects(settings), settings.template()
+    parts = [objects.kind, objects.store.uri, template.template, *template.extensions]
+    parts += [template.path_zone.key, template.fleet_zone.key, settings.start_date.isoformat()]
+    files = ListingFiles(home, identity_of(parts), settings.listing_max_age_s) if home is not None else None
+    return Listing(objects, template, settings.settle_s, settings.start_date, files)
+
+
+def _objects(settings: Settings) -> SourceObjects:
+    if settings.video_list is not None:
+        return VideoList(settings.video_list, open_store(settings.source) if settings.source is not None else None)
+    store = open_store(settings.source_uri())
+    return StoreObjects(store) if settings.inventory is None else Inventory(store, settings.inventory)
