@@ -1,7 +1,7 @@
 """One report of a bucket inventory: which is the newest, and whether it is whole.
 
 Formats: "Locating your inventory list" and "Amazon S3 Inventory list" in the Amazon S3 User Guide
-(storage-inventory-location, storage-inventory); "Bucket inventory" in the user guide of Alibaba Cloud OSS (bucket-inventory).
+(storage-inventory-location, storage-inventory); "Bucket inventory" in the user guide of Alibaba OSS (bucket-inventory).
 Both write `<prefix>/<source bucket>/<rule>/YYYY-MM-DDTHH-MMZ/manifest.json` with a `manifest.checksum` (its MD5)
 beside it, which comes last. The manifest names the files, by their whole keys in the same bucket, with size and MD5.
 """
