@@ -26,10 +26,10 @@ from video_assets.storage.object_store import CommonPrefix, ObjectInfo, ObjectSt
 PIECE_KEYS = 8000
 """Keys that a span is listed by: eight pages of S3 and OSS. The last page of a span may reach into the next."""
 
-THREADS = 16
+THREADS = 8
 
-PIECES_AHEAD = 18
-"""Pieces under way or waiting for their turn: at 350 bytes a key, 50 MB."""
+PIECES_AHEAD = 12
+"""Pieces under way or waiting for their turn: at 350 bytes a key, 34 MB."""
 
 FILLED = 0.9
 """Sub-prefixes that share a span are to fill so much of a piece, since the next ones may be larger."""
