@@ -39,8 +39,9 @@ MAY_IMPORT = {
     "demo": GROUND | {"dagster_home", "storage", "table_store", "stages", "search", "vectors", "defs", "definitions"},
     "cli": GROUND
     | {"dagster_home", "dagster_processes", "demo", "doctor"}
-    | {"search", "stages", "storage", "table_store", "vectors", "video"},
-    "__init__": set(),
+    | {"downloads", "search", "stages", "storage", "table_store", "vectors", "video"},
+    "downloads": GROUND | {"storage", "table_store"},
+    "__init__": {"downloads"},
 }
 DAGSTER_ROOMS = {"defs", "io_managers", "definitions"}
 
