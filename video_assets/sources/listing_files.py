@@ -18,6 +18,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from itertools import groupby
 from operator import itemgetter
 from types import TracebackType
@@ -31,6 +32,7 @@ from video_assets.sources.partition_scan import PartitionScan
 from video_assets.sources.source_objects import ListedVideo
 from video_assets.sources.spool import Spool
 from video_assets.storage.object_store import ObjectInfo, ObjectNotFound, ObjectStore, StoreUnavailable
+from video_assets.storage.registry import open_store
 
 ROOT = "listings/"
 INDEX = f"{ROOT}index.json"
@@ -86,11 +88,16 @@ class Index:
 
 @dataclass(frozen=True)
 class ListingFiles:
-    """The listing files of one source and template, named by `identity`, in the deployment's home."""
+    """The listing files of one source and template, named by `identity`, in the deployment's store."""
 
-    home: ObjectStore
+    home_uri: str
     identity: str
     max_age_s: float
+
+    @cached_property
+    def home(self) -> ObjectStore:
+        """The deployment's store, opened when it is first needed."""
+        return open_store(self.home_uri, create=True)
 
     def index(self, state: str | None) -> Index | None:
         """The index, where it is of this source in this state and not too old."""

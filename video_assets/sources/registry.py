@@ -8,15 +8,15 @@ from video_assets.sources.listing import Listing
 from video_assets.sources.listing_files import ListingFiles, identity_of
 from video_assets.sources.source_objects import SourceObjects, StoreObjects
 from video_assets.sources.video_list import VideoList
-from video_assets.storage.object_store import ObjectStore
 from video_assets.storage.registry import open_store
 
 
-def open_source(settings: Settings, home: ObjectStore | None = None) -> Listing:
+def open_source(settings: Settings, *, with_files: bool) -> Listing:
     """The source of a deployment, ready to be read.
 
     Args:
-        home: where listing files are kept; without it a partition may cost a reading of the whole source.
+        with_files: keep listing files in the deployment's store. Without them nothing is written, and a partition may
+            cost a reading of the whole source.
 
     Raises:
         SettingsError: none is set.
@@ -24,7 +24,7 @@ def open_source(settings: Settings, home: ObjectStore | None = None) -> Listing:
     objects, template = _objects(settings), settings.template()
     parts = [objects.kind, objects.store.uri, template.template, *template.extensions]
     parts += [template.path_zone.key, template.fleet_zone.key, settings.start_date.isoformat()]
-    files = ListingFiles(home, identity_of(parts), settings.listing_max_age_s) if home is not None else None
+    files = ListingFiles(settings.store, identity_of(parts), settings.listing_max_age_s) if with_files else None
     return Listing(objects, template, settings.settle_s, settings.start_date, files)
 
 

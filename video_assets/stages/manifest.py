@@ -15,8 +15,7 @@ from video_assets.sources.registry import open_source
 from video_assets.sources.source_objects import SourceStore
 from video_assets.stages.items import Row, failed_row
 from video_assets.storage.object_store import ObjectInfo, ObjectNotFound
-from video_assets.table_store.parquet import ParquetTables
-from video_assets.table_store.table_store import Fold, PartitionNotFound
+from video_assets.table_store.table_store import Fold, PartitionNotFound, TableStore
 from video_assets.tables import OK, UNMATCHED, VIDEO_MANIFEST
 
 CODE_VERSION = "1"
@@ -32,17 +31,17 @@ class Manifest:
     examples: list[str]
 
 
-def open_listing(settings: Settings, tables: ParquetTables | None = None) -> Listing:
-    """The source of a deployment, ready to be read; with tables, its listing files are kept in their store."""
-    return open_source(settings, tables.store if tables else None)
+def open_listing(settings: Settings, *, with_files: bool = False) -> Listing:
+    """The source of a deployment, ready to be read; whether with its listing files, see `open_source`."""
+    return open_source(settings, with_files=with_files)
 
 
-def build_manifest(partition: Partition, *, tables: ParquetTables, settings: Settings) -> Manifest:
+def build_manifest(partition: Partition, *, tables: TableStore, settings: Settings) -> Manifest:
     """Lists the partition's uploads. A listing that cannot be finished raises: it is never taken for empty.
 
     Videos of the earlier manifest that are gone from the source stay, with `source_deleted_at` (SPEC R3, keep).
     """
-    listing = open_listing(settings, tables)
+    listing = open_listing(settings, with_files=True)
     base = tables.version(VIDEO_MANIFEST, partition)
     earlier = _earlier(tables, partition)
     uploads = [_row(listing, upload) for upload in listing.partition(partition)]
@@ -78,9 +77,9 @@ def _still(row: Row, partition: Partition, listing: Listing) -> Row | None:
     return None if elsewhere else row
 
 
-def build_unmatched(*, tables: ParquetTables, settings: Settings) -> Manifest:
+def build_unmatched(*, tables: TableStore, settings: Settings) -> Manifest:
     """Reads the whole source for the videos that belong to no partition."""
-    listing = open_listing(settings, tables)
+    listing = open_listing(settings, with_files=True)
     base = tables.version(UNMATCHED, None)
     deque(listing.everything(), maxlen=0)
     rows = [
@@ -91,7 +90,7 @@ def build_unmatched(*, tables: ParquetTables, settings: Settings) -> Manifest:
     return Manifest(Fold(UNMATCHED, None, table, base), dict(listing.skipped), listing.named_examples())
 
 
-def scan_source(listing: Listing, tables: ParquetTables) -> dict[Partition, PartitionScan]:
+def scan_source(listing: Listing, tables: TableStore) -> dict[Partition, PartitionScan]:
     """Every partition that has uploads, and (empty) those whose manifest has some that are gone."""
     scans = listing.scans()
     for partition in tables.partitions(VIDEO_MANIFEST):
@@ -102,7 +101,7 @@ def scan_source(listing: Listing, tables: ParquetTables) -> dict[Partition, Part
     return scans
 
 
-def manifest_scan(partition: Partition, tables: ParquetTables, source: SourceStore) -> PartitionScan | None:
+def manifest_scan(partition: Partition, tables: TableStore, source: SourceStore) -> PartitionScan | None:
     """What the committed manifest has of the source's present objects; None where there is no manifest."""
     try:
         rows = tables.read(VIDEO_MANIFEST, partition).to_pylist()
@@ -142,7 +141,7 @@ def _row(listing: Listing, upload: Upload) -> Row:
     }
 
 
-def _earlier(tables: ParquetTables, partition: Partition) -> list[Row]:
+def _earlier(tables: TableStore, partition: Partition) -> list[Row]:
     try:
         rows: list[Row] = tables.read(VIDEO_MANIFEST, partition).to_pylist()
     except PartitionNotFound:

@@ -40,12 +40,13 @@ class Bucket:
 
     def __init__(self, store: ObjectStore, name: str, root: Path, *, is_oss: bool) -> None:
         self.store, self.inventory = store, Inventory(store, name, is_oss)
-        self.tables = ParquetTables(open_store(str(root / "store"), create=True))
+        self.home = root / "store"
+        self.tables = ParquetTables(open_store(str(self.home), create=True))
         for key in KEYS:
             store.put(key, b"video")
 
     def settings(self, **changes: Any) -> Settings:
-        places = {"source": self.store.uri_of("up loads"), "inventory": self.inventory.folder}
+        places = {"source": self.store.uri_of("up loads"), "inventory": self.inventory.folder, "store": str(self.home)}
         return Settings(**{**places, "settle_s": 0, **changes})
 
     def manifest(self, **changes: Any) -> Manifest:
@@ -131,10 +132,10 @@ def test_the_newest_whole_report_of_the_folder_is_taken(bucket: Bucket) -> None:
 def test_a_report_that_has_not_changed_is_not_read_again(bucket: Bucket) -> None:
     manifest_uri = bucket.inventory.write(bucket.inventory.rows_of(KEYS), HOUR_AGO)
     whole = scan_partitions(open_listing(bucket.settings()).everything())
-    open_listing(bucket.settings(), bucket.tables).scans()
+    open_listing(bucket.settings(), with_files=True).scans()
     data = next(info.key for info in bucket.store.list("reports/") if "/data/" in info.key)
     bucket.store.delete(data)
-    listing = open_listing(bucket.settings(inventory=manifest_uri), bucket.tables)
+    listing = open_listing(bucket.settings(inventory=manifest_uri), with_files=True)
     scans = listing.scans()
     assert {p: (s.videos, s.size_bytes, s.fingerprint) for p, s in scans.items()} == {
         p: (s.videos, s.size_bytes, s.fingerprint) for p, s in whole.items()

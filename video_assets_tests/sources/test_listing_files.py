@@ -51,7 +51,8 @@ class Fleet:
         return path
 
     def settings(self, **changes: Any) -> Settings:
-        return Settings(**{"source": str(self.uploads), "path_template": TEMPLATE, **changes})
+        places = {"source": str(self.uploads), "store": str(self.home)}
+        return Settings(**{**places, "path_template": TEMPLATE, **changes})
 
     def manifest(self, day: Partition = DAYS[0], **changes: Any) -> Manifest:
         return build_manifest(day, tables=self.tables, settings=self.settings(**changes))
@@ -100,7 +101,7 @@ def test_a_listing_that_is_too_old_is_made_anew(fleet: Fleet) -> None:
 def test_any_reading_of_the_whole_source_renews_the_files(fleet: Fleet) -> None:
     fleet.manifest()
     fleet.put("any/20260103_090000_veh-1_front.mp4")
-    assert len(list(open_listing(fleet.settings(), fleet.tables).everything())) == 2 * len(DAYS) + 1
+    assert len(list(open_listing(fleet.settings(), with_files=True).everything())) == 2 * len(DAYS) + 1
     assert len(fleet.names()) == 3
     fleet.put("any/20260103_100000_veh-1_front.mp4")
     build_unmatched(tables=fleet.tables, settings=fleet.settings())
@@ -112,7 +113,7 @@ def test_a_reading_that_was_left_changes_nothing(fleet: Fleet) -> None:
     fleet.manifest()
     before = fleet.index()
     fleet.put("any/20260103_090000_veh-1_front.mp4")
-    uploads = open_listing(fleet.settings(), fleet.tables).everything()
+    uploads = open_listing(fleet.settings(), with_files=True).everything()
     next(uploads)
     uploads.close()  # type: ignore[attr-defined]
     assert fleet.index() == before

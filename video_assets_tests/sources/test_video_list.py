@@ -47,10 +47,17 @@ class Lists:
 
     def settings(self, data: bytes | str, name: str = "list.txt", **changes: Any) -> Settings:
         path = self.put(name, data.encode() if isinstance(data, str) else data)
-        return Settings(**{"video_list": str(path), "source": str(self.root / "videos one"), **changes})
+        return Settings(
+            **{
+                "video_list": str(path),
+                "source": str(self.root / "videos one"),
+                "store": str(self.root / "store"),
+                **changes,
+            }
+        )
 
     def listing(self, data: bytes | str, name: str = "list.txt", **changes: Any) -> Listing:
-        return open_listing(self.settings(data, name, **changes), self.tables)
+        return open_listing(self.settings(data, name, **changes))
 
     def manifest(self, data: bytes | str, name: str = "list.txt", **changes: Any) -> Manifest:
         return build_manifest(DAY, tables=self.tables, settings=self.settings(data, name, **changes))
