@@ -14,6 +14,7 @@ by the path template, which the same core does after, takes several times what i
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
@@ -34,6 +35,9 @@ PIECES_AHEAD = 12
 FILLED = 0.9
 """Sub-prefixes that share a span are to fill so much of a piece, since the next ones may be larger."""
 
+_PAGE_KEYS = 1000
+"""What S3 and OSS put into one page: no more than one is read beyond a span's end."""
+
 Report = Callable[[int, str], None]
 """Takes how many keys were listed so far, and the last of them."""
 
@@ -45,15 +49,14 @@ def list_in_parallel(
 
     A folder of a disk is listed by this thread alone: more threads would make it no faster.
     """
-    if store.local_path("any") is not None:
-        return _reported(store.list(prefix, start_after=start_after), report)
-    return _reported(ParallelListing(store, prefix).objects(start_after), report)
+    is_disk = store.local_path("any") is not None
+    infos = (
+        store.list(prefix, start_after=start_after) if is_disk else ParallelListing(store, prefix).objects(start_after)
+    )
+    return infos if report is None else _reported(infos, report)
 
 
-def _reported(infos: Iterator[ObjectInfo], report: Report | None) -> Iterator[ObjectInfo]:
-    if report is None:
-        yield from infos
-        return
+def _reported(infos: Iterator[ObjectInfo], report: Report) -> Iterator[ObjectInfo]:
     for number, info in enumerate(infos, start=1):
         yield info
         if number % PIECE_KEYS == 0:
@@ -146,10 +149,12 @@ class ParallelListing:
         objects: list[ObjectInfo] = []
         through = _sortable(span.through)
         with closing(self._list(span.after)) as infos:
-            for info in infos:
-                if (through and _sortable(info.key) > through) or self._stopped.is_set():
-                    return _Piece(objects, [])
-                objects.append(info)
+            while not self._stopped.is_set():
+                page = list(islice(infos, min(_PAGE_KEYS, self.piece_keys - len(objects))))
+                if not page or (through and _sortable(page[-1].key) > through):
+                    end = bisect_right(page, through, key=lambda info: _sortable(info.key)) if page else 0
+                    return _Piece(objects + page[:end], [])
+                objects += page
                 if len(objects) == self.piece_keys:
                     return _Piece(objects, self._split(span, objects))
         return _Piece(objects, [])

@@ -20,10 +20,13 @@ _TOKEN = re.compile(
     r"([^<]*)"
 )
 _OBJECT = re.compile(
-    r"<Contents>\s*<Key>([^<]*)</Key>\s*<LastModified>([^<]*)</LastModified>\s*<ETag>([^<]*)</ETag>\s*"
+    r"<Contents>\s*<Key>([^<]*)</Key>\s*<LastModified>([^<]*)</LastModified>\s*"
+    r"<ETag>(?:&quot;|\")?([^<&\"]*)(?:&quot;|\")?</ETag>\s*"
     r"(?:<(?:Type|ChecksumAlgorithm|ChecksumType)>[^<]*</[A-Za-z]+>\s*)*<Size>([0-9]+)</Size>"
 )
 _EPOCH = "1970-01-01T00:00:00Z"
+
+_Row = tuple[str, str, str, str]
 
 Decode = Callable[[str], str]
 """Undoes the percent-encoding of a key."""
@@ -60,10 +63,12 @@ def scan_listing(body: bytes, decode: Decode) -> ListingPage:
     if not text.rstrip().endswith("</ListBucketResult>"):
         raise ValueError("the listing is cut short")
     page = ListingPage(is_encoded="<EncodingType>url<" in text)
-    undo = _with_slashes(decode) if page.is_encoded else _unescaped
+    undo = decode if page.is_encoded else _unescaped
     rows = _OBJECT.findall(text)
     if rows and len(rows) == text.count("<Contents>"):
-        page.objects = [_info(key, size, etag, modified, undo) for key, modified, etag, size in rows]
+        page.objects = [
+            ObjectInfo(key, int(size), etag, _time(modified)) for key, modified, etag, size in _undone(rows, undo)
+        ]
         text = text[: text.index("<Contents>")] + text[text.rindex("</Contents>") + len("</Contents>") :]
     _scan_fields(text, page, undo)
     return page
@@ -87,21 +92,22 @@ def _scan_fields(text: str, page: ListingPage, undo: Decode) -> None:
             page.next_token = unescape(value)
 
 
+def _undone(rows: list[_Row], undo: Decode) -> list[_Row]:
+    """The rows with their keys as they are; hardly a key has anything that is encoded but slashes, as OSS does."""
+    keys = "\n".join([row[0] for row in rows]).replace("%2F", "/")
+    if any(mark in keys for mark in "%+&"):
+        return [(undo(key), *more) for key, *more in rows]  # type: ignore[misc]
+    return [(key, *row[1:]) for key, row in zip(keys.split("\n"), rows, strict=True)]
+
+
 def _info(key: str, size: str, etag: str, modified: str, undo: Decode) -> ObjectInfo:
-    # Whole seconds, as S3 itself, OSS and every HEAD says it; compatible servers list milliseconds too.
-    time = datetime.fromisoformat(modified)
-    if time.microsecond:
-        time = time.replace(microsecond=0)
-    return ObjectInfo(undo(key), int(size), etag.replace("&quot;", "").strip('"'), time)
+    return ObjectInfo(undo(key), int(size), etag.replace("&quot;", "").strip('"'), _time(modified))
 
 
-def _with_slashes(decode: Decode) -> Decode:
-    """OSS encodes every slash, and hardly a key has anything else that is."""
-
-    def undo(text: str) -> str:
-        return decode(text.replace("%2F", "/"))
-
-    return undo
+def _time(text: str) -> datetime:
+    """In whole seconds, as S3 itself, OSS and every HEAD says it; compatible servers list milliseconds too."""
+    time = datetime.fromisoformat(text)
+    return time.replace(microsecond=0) if time.microsecond else time
 
 
 def _unescaped(text: str) -> str:

@@ -103,10 +103,8 @@ class OssStore(ObjectStore):
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
         root = len(self._root)
         for page in self._pages(prefix, "", start_after):
-            for info in page.objects:
-                name = info.key[root:]
-                if name and not (name.startswith(".") and is_hidden(name.partition("/")[0])):
-                    yield _named(info, name) if root else info
+            infos = [_named(info, info.key[root:]) for info in page.objects] if root else page.objects
+            yield from (i for i in infos if i.key and not (i.key[0] == "." and is_hidden(i.key.partition("/")[0])))
 
     def list_level(
         self, prefix: str = "", *, delimiter: str = "/", start_after: str = ""

@@ -102,16 +102,18 @@ class S3Store(ObjectStore):
         last = first = _sortable(start_after)
         whole_start = self._prefix + start_after if start_after else ""
         for page in self._pages(self._whole(prefix), "", whole_start):
-            infos = [_below(info, len(self._prefix)) for info in page.objects]
+            infos = [_below(info, len(self._prefix)) for info in page.objects] if self._prefix else page.objects
             keys = [_sortable(info.key) for info in infos]
             # Some servers begin at or before what was asked for.
             skipped = bisect.bisect_right(keys, first)
             if any(map(operator.ge, [last, *keys[skipped:]], keys[skipped:])):
                 raise self._out_of_order()
             last = keys[-1] if keys else last
-            for info in infos[skipped:] if skipped else infos:
-                if not info.key.startswith(".") or not is_hidden(info.key.partition("/")[0]):
-                    yield info
+            dotted = bisect.bisect_left(keys, b".", skipped)
+            if dotted < len(keys) and keys[dotted].startswith(b"."):
+                yield from (info for info in infos[skipped:] if not is_hidden(info.key.partition("/")[0]))
+            else:
+                yield from infos[skipped:]
 
     def list_level(
         self, prefix: str = "", *, delimiter: str = "/", start_after: str = ""

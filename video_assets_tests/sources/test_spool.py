@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from video_assets.sources.spool import Spool
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.binary(max_size=4), st.binary(max_size=20))), st.integers(1, 60))
 def test_records_come_back_by_key_and_equal_keys_in_their_order(records: list[tuple[bytes, bytes]], run: int) -> None:
     with Spool(run) as spool:

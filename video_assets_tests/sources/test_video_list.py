@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from video_assets.keys import Partition
@@ -227,6 +227,7 @@ def test_rows_may_come_in_arrow_batches() -> None:
 NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=20)
 
 
+@settings(deadline=None)
 @given(st.lists(NAMES.filter(lambda name: name not in (".", "..")), min_size=1, max_size=3))
 def test_an_object_has_one_uri_however_it_is_written(names: list[str]) -> None:
     plain = "/".join(["", "videos", *names])
