@@ -72,11 +72,11 @@ class Listing:
     files: ListingFiles | None = None
     report: Callable[[str], None] | None = None
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
-    skipped: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(SKIP_REASONS, 0)))
-    unmatched: list[UnmatchedUpload] = field(default_factory=list)
-    examples: dict[str, list[str]] = field(default_factory=dict)
-    told: list[str] = field(default_factory=list)
-    _unmatched_before: str | None = None
+    skipped: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(SKIP_REASONS, 0)), init=False)
+    unmatched: list[UnmatchedUpload] = field(default_factory=list, init=False)
+    examples: dict[str, list[str]] = field(default_factory=dict, init=False)
+    told: list[str] = field(default_factory=list, init=False)
+    _unmatched_before: str | None = field(default=None, init=False)
 
     @property
     def store(self) -> SourceStore:
@@ -85,7 +85,7 @@ class Listing:
 
     def partition(self, partition: Partition) -> Iterator[Upload]:
         """The partition's uploads; of a source that is listed, only folders that may hold some are."""
-        for upload in self._uploads(self._objects_of(partition)):
+        for upload in self.uploads(self._objects_of(partition)):
             if upload.fields.partition == partition:
                 yield upload
 
@@ -94,7 +94,7 @@ class Listing:
         remarks, uploads = Remarks(), 0
         infos = self.objects.everything(remarks, self._progress())
         with self._reading() if self._reads_files else contextlib.nullcontext() as reading:
-            for upload in self._uploads(infos, reading):
+            for upload in self.uploads(infos, reading):
                 uploads += 1
                 yield upload
             self._take(remarks)
@@ -114,6 +114,15 @@ class Listing:
         self.told.append(f"the {self.objects.kind} is that of {index.begun_at:%Y-%m-%d %H:%M} UTC, unchanged")
         return index.scans()
 
+    def again(self) -> Listing:
+        """A listing of the same source at the same time that has counted nothing."""
+        return replace(self)
+
+    def saw_news(self) -> None:
+        """To be called by who saw changes without reading everything: what the listing files say is old now."""
+        if self.files is not None and self._reads_files:
+            self.files.expire()
+
     @property
     def _reads_files(self) -> bool:
         has_folders = isinstance(self.objects, StoreObjects) and self.template.parts_folders
@@ -130,8 +139,7 @@ class Listing:
 
     def _read_all(self) -> None:
         """Writes the listing files. What is passed over on the way is no matter of one partition's."""
-        whole = Listing(self.objects, self.template, self.settle_s, self.first_day, self.files, self.report)
-        deque(whole.everything(), maxlen=0)
+        deque(self.again().everything(), maxlen=0)
 
     def _as_they_are(self, infos: list[ObjectInfo]) -> Iterator[ObjectInfo]:
         """The objects as they are now; those that are gone are skipped."""
@@ -160,7 +168,8 @@ class Listing:
         assert self.files is not None
         return SourceReading(self.files, self._state())
 
-    def _uploads(self, infos: Iterable[ObjectInfo], reading: SourceReading | None = None) -> Iterator[Upload]:
+    def uploads(self, infos: Iterable[ObjectInfo], reading: SourceReading | None = None) -> Iterator[Upload]:
+        """Those of these objects that are uploads; the others are counted."""
         for info in infos:
             if reason := self._skip_reason(info):
                 self._skip(reason, info.key)

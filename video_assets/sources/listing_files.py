@@ -16,7 +16,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import groupby
@@ -40,6 +40,9 @@ VERSION = 1
 
 SCAN_WAIT_S = 3600
 """How long a run waits for another's reading of the source."""
+
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+_EXPIRED = "expired"
 
 _TIME = pa.timestamp("us", tz="UTC")
 _SCHEMA = pa.schema(
@@ -126,6 +129,13 @@ class ListingFiles:
             )
         return index
 
+    def expire(self) -> None:
+        """Makes the index too old; the files stay until they are replaced."""
+        with self.home.lock("listings", timeout_s=SCAN_WAIT_S):
+            index = self._of_source()
+            if index is not None:
+                self._put(replace(index, state=_EXPIRED if index.state is not None else None, ended_at=_LONG_AGO))
+
     def read(self, partition: Partition, index: Index) -> list[ObjectInfo]:
         """The objects of a partition, in the order of keys."""
         entry = index.entries.get(partition.key)
@@ -168,19 +178,20 @@ class ListingFiles:
                 file = self._write(key, [record for _, record in group], old.get(key))
                 scan = scans.get(key, PartitionScan())
                 entries[key] = Entry(file, scan.videos, scan.size_bytes, scan.fingerprint)
-            index = {
-                "version": VERSION,
-                "identity": self.identity,
-                "state": state,
-                "begun_at": begun_at.isoformat(),
-                "ended_at": datetime.now(UTC).isoformat(),
-                "counts": counts,
-                "entries": {key: list(asdict(entry).values()) for key, entry in entries.items()},
-            }
-            self.home.put(INDEX, json.dumps(index).encode())
+            self._put(Index(self.identity, state, begun_at, datetime.now(UTC), entries, counts))
             for key, file in old.items():
                 if key not in entries or entries[key].file != file:
                     self.home.delete(_file_key(key, file))
+
+    def _put(self, index: Index) -> None:
+        stored = {
+            **{name: getattr(index, name) for name in ("identity", "state", "counts")},
+            "version": VERSION,
+            "begun_at": index.begun_at.isoformat(),
+            "ended_at": index.ended_at.isoformat(),
+            "entries": {key: list(asdict(entry).values()) for key, entry in index.entries.items()},
+        }
+        self.home.put(INDEX, json.dumps(stored).encode())
 
     def _write(self, partition_key: str, records: list[bytes], old: str | None) -> str:
         """The name of the file of a partition, which is there."""

@@ -109,6 +109,16 @@ def test_any_reading_of_the_whole_source_renews_the_files(fleet: Fleet) -> None:
     assert fleet.readings == 3
 
 
+def test_who_saw_news_makes_the_next_manifest_read_anew(fleet: Fleet) -> None:
+    fleet.manifest()
+    fleet.put("any/20260103_090000_veh-1_front.mp4")
+    open_listing(fleet.settings(), with_files=True).saw_news()
+    assert len(fleet.names()) == 3
+    assert len(fleet.names(DAYS[1])) == 2
+    assert fleet.readings == 2
+    assert len(fleet.files()) == len(DAYS)
+
+
 def test_a_reading_that_was_left_changes_nothing(fleet: Fleet) -> None:
     fleet.manifest()
     before = fleet.index()
