@@ -22,7 +22,7 @@ import string
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from zoneinfo import ZoneInfo
 
 from video_assets.errors import VideoAssetsError
@@ -302,7 +302,7 @@ class PathTemplate:
 
     def _time(self, key: str, name: str, text: str, spec: str) -> datetime:
         try:
-            return datetime.strptime(text, spec)
+            return _read_time(text, spec)
         except ValueError:
             meant = "date" if name == "date" else "date and time" if self._start_has_date else "time of day"
             raise Unmatched(key, f"has an impossible date or time: {text} is no {meant} by {spec}") from None
@@ -319,3 +319,9 @@ class PathTemplate:
 
     def _error(self, cause: str, remedy: str = "") -> TemplateError:
         return TemplateError(f"path template {self.template!r}", cause, remedy)
+
+
+@lru_cache(maxsize=8192)
+def _read_time(text: str, spec: str) -> datetime:
+    """Days and times of day come again and again in a listing, and strptime is most of what a key costs."""
+    return datetime.strptime(text, spec)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -31,17 +32,25 @@ class Manifest:
     examples: list[str]
 
 
-def open_listing(settings: Settings, *, with_files: bool = False) -> Listing:
+def open_listing(
+    settings: Settings, *, with_files: bool = False, report: Callable[[str], None] | None = None
+) -> Listing:
     """The source of a deployment, ready to be read; whether with its listing files, see `open_source`."""
-    return open_source(settings, with_files=with_files)
+    return open_source(settings, with_files=with_files, report=report)
 
 
-def build_manifest(partition: Partition, *, tables: TableStore, settings: Settings) -> Manifest:
+def build_manifest(
+    partition: Partition,
+    *,
+    tables: TableStore,
+    settings: Settings,
+    report: Callable[[str], None] | None = None,
+) -> Manifest:
     """Lists the partition's uploads. A listing that cannot be finished raises: it is never taken for empty.
 
     Videos of the earlier manifest that are gone from the source stay, with `source_deleted_at` (SPEC R3, keep).
     """
-    listing = open_listing(settings, with_files=True)
+    listing = open_listing(settings, with_files=True, report=report)
     base = tables.version(VIDEO_MANIFEST, partition)
     earlier = _earlier(tables, partition)
     uploads = [_row(listing, upload) for upload in listing.partition(partition)]
@@ -77,9 +86,9 @@ def _still(row: Row, partition: Partition, listing: Listing) -> Row | None:
     return None if elsewhere else row
 
 
-def build_unmatched(*, tables: TableStore, settings: Settings) -> Manifest:
+def build_unmatched(*, tables: TableStore, settings: Settings, report: Callable[[str], None] | None = None) -> Manifest:
     """Reads the whole source for the videos that belong to no partition."""
-    listing = open_listing(settings, with_files=True)
+    listing = open_listing(settings, with_files=True, report=report)
     base = tables.version(UNMATCHED, None)
     deque(listing.everything(), maxlen=0)
     rows = [

@@ -13,6 +13,8 @@ import pytest
 
 from video_assets.keys import Partition
 from video_assets.path_template import PathTemplate
+from video_assets.sources import listing as source_listing
+from video_assets.sources import parallel_listing
 from video_assets.sources.listing import Listing
 from video_assets.sources.partition_scan import scan_partitions
 from video_assets.sources.source_objects import StoreObjects
@@ -163,3 +165,14 @@ def test_bug_a_time_beyond_the_calendar_crashed_the_listing(tmp_path: Path, key:
 def test_bug_an_upload_of_a_clock_that_is_ahead_settled_for_ever(tmp_path: Path) -> None:
     put(tmp_path, "veh-7/2026-01-03/front/083000.mp4", age_s=-86400)
     assert len(list(listing(tmp_path).partition(DAY))) == 1
+
+
+def test_a_long_reading_tells_how_far_it_is(uploads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source_listing, "REPORT_S", 0.0)
+    monkeypatch.setattr(parallel_listing, "PIECE_KEYS", 3)
+    found, told = listing(uploads), list[str]()
+    found.report = told.append
+    assert sum(1 for _ in found.everything()) == 4
+    assert len(told) == 2
+    assert "3 objects so far" in told[0]
+    assert "now at veh-7/2026-01-03/front/090000.mp4" in told[0]
