@@ -134,7 +134,7 @@ class Settings(OssSettings, BaseSettings):
     )
     model_cache: Path | None = Field(None, description="Where downloaded models are kept or already lie.")
 
-    fleet_url: str | None = Field(None, description="A fleet's batch API, without /v1; for `video-assets fleet`.")
+    fleet_url: str | None = Field(None, description="Address of a fleet's batch API, without /v1.")
     fleet_token: SecretStr | None = Field(None, description="Its bearer token.")
     fleet_token_file: Path | None = Field(
         None, description="A file with that token, read again when it changes, so that it can be renewed under way."
