@@ -148,8 +148,8 @@ def _status_columns(frame: ExtractedFrame) -> dict[str, Any]:
     if frame.rejection is not None:
         return {"status": FILTERED, "error_stage": frame.rejection.reason, "error_msg": frame.rejection.message}
     if frame.damaged:
-        concealed = f"The decoder met errors at {frame.pts_s:.3f} s and concealed them."
-        return {"status": FAILED, "error_stage": "decode", "error_msg": concealed}
+        message = f"The decoder met errors at {frame.pts_s:.3f} s or shortly before, which the frame may show."
+        return {"status": FAILED, "error_stage": "decode", "error_msg": message}
     return {"status": OK, "error_stage": None, "error_msg": None}
 
 

@@ -319,7 +319,8 @@ def test_bug_frames_that_the_decoder_drops_without_a_word_went_unsaid(tmp_path: 
         data[int(index.position[number]) + 4] = 48 << 1
     report = decoded(io.BytesIO(bytes(data))).report
     assert report.sampled == 56
-    assert "4 of 60 frames did not come out of the decoder" in str(report.problem)
+    assert "2 packets could not be decoded; 2 of 60 frames did not come out" in str(report.problem)
+    assert (report.lost, report.concealed) == (4, 0)
 
 
 def test_more_packets_than_a_file_can_hold_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
