@@ -12,7 +12,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from video_assets.keys import Partition, data_key, partition_root
 from video_assets.storage.object_store import CommonPrefix, ObjectNotFound, ObjectStore
@@ -37,6 +36,8 @@ class ParquetTables:
     store: ObjectStore
 
     def read(self, table: Table, partition: Partition | None) -> pa.Table:
+        import pyarrow.parquet as pq
+
         try:
             data = self.store.get(data_key(table.name, partition))
         except ObjectNotFound:
@@ -98,6 +99,8 @@ class ParquetTables:
 
 def parquet_bytes(rows: pa.Table) -> bytes:
     """Rows as a Parquet file: the same bytes for the same rows."""
+    import pyarrow.parquet as pq  # 10 MB, which a worker can do without while it decodes.
+
     sink = io.BytesIO()
     # Numbers of vectors hardly repeat: a dictionary of them takes twice the time and half again the room.
     columns = [field.name for field in rows.schema if not pa.types.is_fixed_size_list(field.type)]

@@ -38,8 +38,6 @@ class Damage:
         number = origin_of(frame).packet
         self._seen_s = at_s
         self._frames += 1
-        if frame.is_corrupt:
-            self.reach.hit(number)
         if frame.is_corrupt or number in self._complained:
             self._complained.discard(number)
             self.concealed += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
@@ -14,11 +15,11 @@ from video_assets.video.damage import Damage
 from video_assets.video.errors import DecodeError, MediaError, OutOfMemory
 from video_assets.video.index import VideoIndex, index_video
 from video_assets.video.media_file import MediaFile
-from video_assets.video.plan import DecodePlan, Step, plan_decode
+from video_assets.video.plan import DecodePlan, Step, plan_decode, plan_times
 from video_assets.video.random_access import shows_each_packet
 from video_assets.video.reach import DamageReach
 from video_assets.video.sampling import Sampler, SamplingPolicy, Scenes
-from video_assets.video.scenes import require_scene_detection, scene_starts
+from video_assets.video.scenes import require_scene_detection, scene_times
 from video_assets.video.truncation import with_truncation
 
 if TYPE_CHECKING:
@@ -59,6 +60,11 @@ class DecodeReport:
     bytes_total: int = 0
     problem: MediaError | None = None
 
+    @property
+    def decode_errors(self) -> int:
+        """Packets that could not be decoded, or only with errors."""
+        return self.lost + self.concealed
+
 
 class SampledFrames:
     """The samples of a video as decoded frames; iterate once, then read `report`.
@@ -97,6 +103,7 @@ class SampledFrames:
         self.label = label_of(source, label)
         self._file, self._policy = media_file(source, self.label), policy
         self.index = index or index_video(self._file)
+        self._may_plan = planned
         self._plan = plan_decode(self.index, policy) if planned else None
         needs_all = "a scene shows only in a full decode" if isinstance(policy, Scenes) else ""
         reason = "" if self._plan else (needs_all or self.index.doubt or "no plan")
@@ -104,6 +111,7 @@ class SampledFrames:
         self._report: DecodeReport | None = None
         self._start: int | None = None
         self._damaged = False
+        self._scenes: frozenset[int] = frozenset()
 
     @property
     def damaged(self) -> bool:
@@ -128,12 +136,17 @@ class SampledFrames:
         """Presentation time (in `index.time_base`) and frame, in presentation order."""
         given: list[int] = []
         damage: DecodeError | None = None
-        if self._plan:
+        plan, followed = self._plan, False
+        if isinstance(self._policy, Scenes):
+            damage = self._find_scenes()
+            plan = plan_times(self.index, self._scenes) if self._may_plan else None
+        if plan:
             try:
-                yield from self._follow(self._plan, given)
+                yield from self._follow(plan, given)
+                followed = True
             except _PlanError as failure:
                 self._progress = replace(self._progress, mode="sequential", reason=str(failure))
-        if self._progress.mode == "sequential":
+        if not followed:
             damage = yield from self._decode_all(given)
         self._report = replace(
             self._progress,
@@ -167,13 +180,16 @@ class SampledFrames:
                 target = next(wanted, None)
             del frame
 
-    def _decode_all(self, given: list[int]) -> Generator[tuple[int, VideoFrame], None, DecodeError | None]:
+    def _find_scenes(self) -> DecodeError | None:
+        """Sets the times at which scenes begin; their frames are decoded again, since none is held meanwhile."""
+        with self._decoding() as (frames, damage, clock):
+            self._scenes = frozenset(scene_times(frames, self.index.time_base, label=self.label))
+        return self._verdict(damage, clock)
+
+    def _decode_all(self, given: list[int]) -> Generator[Timed, None, DecodeError | None]:
         """Samples out of every presented frame; the first of them may have been handed out already."""
         already, matched = tuple(given), 0
-        with open_video(self._file, self.label) as (container, stream):
-            clock = FrameClock(self.index.time_base, stream, self.index)
-            damage = Damage(DamageReach(self.index, stream.codec_context))
-            frames = self._timed(_all_frames(container, stream, damage, self.label), clock, damage)
+        with self._decoding() as (frames, damage, clock):
             for pts, frame in _settled(self._choose(frames), damage.reach):
                 self._damaged = damage.reach.reaches(frame)
                 if matched < len(already):
@@ -185,9 +201,22 @@ class SampledFrames:
                 del frame
         if matched < len(already):
             self._check_same(None, already[matched])
+        return self._verdict(damage, clock)
+
+    @contextlib.contextmanager
+    def _decoding(self) -> Iterator[tuple[Iterator[Timed], Damage, FrameClock]]:
+        """Every presented frame with its time, and what is found out on the way."""
+        with open_video(self._file, self.label) as (container, stream):
+            clock = FrameClock(self.index.time_base, stream, self.index)
+            damage = Damage(DamageReach(self.index, stream.codec_context))
+            frames = _all_frames(container, stream, damage, self.label)
+            yield self._timed(frames, clock, damage), damage, clock
+
+    def _verdict(self, damage: Damage, clock: FrameClock) -> DecodeError | None:
+        """What is wrong with the file, after its last frame."""
         if not self._progress.decoded:
             raise DecodeError(self.label, f"no frame can be decoded{damage.because}")
-        counted = self._plan is not None and shows_each_packet(self.index.codec)
+        counted = not self.index.doubt and shows_each_packet(self.index.codec)
         expected = self.index.frame_count if counted else 0
         error = damage.as_error(self.label, expected=expected, disordered=clock.disordered)
         self._progress = replace(
@@ -209,7 +238,7 @@ class SampledFrames:
         """The samples of the policy among all frames."""
         index = self.index
         if isinstance(self._policy, Scenes):
-            return scene_starts(frames, index.time_base, label=self.label)
+            return filter(lambda timed: timed[0] in self._scenes, frames)
         sampler = Sampler(self._policy, index.time_base, frames=index.frame_count, length=index.length)
         key_times = index.key_times
 

@@ -64,12 +64,15 @@ class DamageReach:
 
     def hit(self, number: int) -> None:
         """A packet is damaged, or what lies before it is missing."""
-        bisect.insort(self._hits, max(number - self._lag, 0))
+        for either in range(max(number - self._lag, 0), number + 1):
+            bisect.insort(self._hits, either)
 
     def came_out(self, frame: VideoFrame) -> Origin:
-        """Notes on the next frame out of the decoder where it is from."""
+        """Notes on the next frame out of the decoder where it is from, and whether FFmpeg marks it."""
         number, pts = frame.opaque, frame.pts
         assert isinstance(number, int)
+        if frame.is_corrupt:
+            self.hit(number)
         self._waiting.pop(number, None)
         if pts is not None:
             for other in [other for other, time in self._waiting.items() if time is not None and time <= pts]:

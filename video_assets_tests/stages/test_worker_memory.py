@@ -17,6 +17,7 @@ from video_assets_tests.video.ffmpeg_oracle import needs_ffmpeg, run_ffmpeg
 from video_assets_tests.video.make_video import make_video
 
 MOST_BYTES = 400_000_000
+PARAMS = "log-level=none:pools=1:frame-threads=1:keyint=15:min-keyint=15:scenecut=0:bframes=3:b-adapt=0:ref=5"
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells the peak of a process in /proc")
 
@@ -32,8 +33,7 @@ def bars(number: int, width: int, height: int) -> np.ndarray[Any, np.dtype[np.ui
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Half a second of HEVC, with as many reference frames as level 5.1 has room for in 4K."""
     path = tmp_path_factory.mktemp("4k") / "short.mkv"
-    params = "log-level=none:pools=1:frame-threads=1:keyint=15:min-keyint=15:scenecut=0:bframes=3:b-adapt=0:ref=5"
-    made = {"codec": "libx265", "pix_fmt": "yuv420p10le", "options": {"preset": "ultrafast", "x265-params": params}}
+    made = {"codec": "libx265", "pix_fmt": "yuv420p10le", "options": {"preset": "ultrafast", "x265-params": PARAMS}}
     return make_video(path, size=(3840, 2160), frames=15, picture=bars, **made)
 
 
@@ -79,5 +79,19 @@ def test_a_clip_that_must_be_decoded_as_a_whole_takes_no_more(clip: Path, monkey
     without_times = clip.with_name("raw.hevc")
     run_ffmpeg("-i", clip, "-c", "copy", without_times)
     frames, peak = peak_bytes(without_times, "every_s=0.2", monkeypatch)
+    assert frames == 3
+    assert peak < MOST_BYTES
+
+
+@needs_ffmpeg
+def test_scenes_are_found_without_holding_frames(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cut is known two frames later, and 0.6 s after the one before at the earliest."""
+    negative = clip.with_name("negative.mkv")
+    run_ffmpeg("-i", clip, "-vf", "negate", "-c:v", "libx265", "-preset", "ultrafast", "-x265-params", PARAMS, negative)
+    listed = clip.with_name("parts.txt")
+    listed.write_text("".join(f"file '{part}'\n" for part in [clip, clip, negative, negative, clip]))
+    cuts = clip.with_name("cuts.mkv")
+    run_ffmpeg("-f", "concat", "-safe", "0", "-i", listed, "-c", "copy", cuts)
+    frames, peak = peak_bytes(cuts, "scene", monkeypatch)
     assert frames == 3
     assert peak < MOST_BYTES
