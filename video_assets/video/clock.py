@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from video_assets.video.index import NO_TIME, VideoIndex
+from video_assets.video.index import VideoIndex
+from video_assets.video.packets import NO_TIME
 
 if TYPE_CHECKING:
     from av import VideoFrame

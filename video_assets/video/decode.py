@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections import deque
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
-from itertools import count
 from typing import TYPE_CHECKING, Literal
 
 from video_assets.video.clock import FrameClock
-from video_assets.video.container import Source, complaints, demux, label_of, media_file, open_video, reason_of
+from video_assets.video.container import Source, label_of, media_file, open_video
 from video_assets.video.damage import Damage
-from video_assets.video.errors import DecodeError, MediaError, OutOfMemory
+from video_assets.video.decoder import PlanError, Timed, all_frames, planned_frames, settled
+from video_assets.video.errors import DecodeError, MediaError
 from video_assets.video.index import VideoIndex, index_video
 from video_assets.video.media_file import MediaFile
-from video_assets.video.plan import DecodePlan, Step, plan_decode, plan_times
+from video_assets.video.plan import DecodePlan, plan_decode, plan_times
 from video_assets.video.random_access import shows_each_packet
 from video_assets.video.reach import DamageReach
 from video_assets.video.sampling import Sampler, SamplingPolicy, Scenes
@@ -23,12 +22,7 @@ from video_assets.video.scenes import require_scene_detection, scene_times
 from video_assets.video.truncation import with_truncation
 
 if TYPE_CHECKING:
-    from av import Packet, VideoFrame
-    from av.container import InputContainer
-    from av.video.stream import VideoStream
-
-    Timed = tuple[int, VideoFrame]
-    """A frame and its presentation time."""
+    from av import VideoFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +138,7 @@ class SampledFrames:
             try:
                 yield from self._follow(plan, given)
                 followed = True
-            except _PlanError as failure:
+            except PlanError as failure:
                 self._progress = replace(self._progress, mode="sequential", reason=str(failure))
         if not followed:
             damage = yield from self._decode_all(given)
@@ -161,13 +155,13 @@ class SampledFrames:
         with open_video(self._file, self.label, sparse=True) as (container, stream):
             self._file.want(plan.ranges(self.index))
             reach = DamageReach(self.index, stream.codec_context)
-            frames = self._targets(_planned_frames(container, stream, plan, reach), plan)
-            for pts, frame in _settled(frames, reach):
+            frames = self._targets(planned_frames(container, stream, plan, reach), plan)
+            for pts, frame in settled(frames, reach):
                 given.append(pts)
                 yield pts, frame
                 del frame  # Not kept while the next one comes out: in 4K of 10 bits it is 25 MB.
         if len(given) != len(plan.targets):
-            raise _PlanError(f"{len(plan.targets) - len(given)} planned frames did not come out")
+            raise PlanError(f"{len(plan.targets) - len(given)} planned frames did not come out")
 
     def _targets(self, frames: Iterator[VideoFrame], plan: DecodePlan) -> Iterator[Timed]:
         """Those of the frames that were planned for, in the order of the plan."""
@@ -190,7 +184,7 @@ class SampledFrames:
         """Samples out of every presented frame; the first of them may have been handed out already."""
         already, matched = tuple(given), 0
         with self._decoding() as (frames, damage, clock):
-            for pts, frame in _settled(self._choose(frames), damage.reach):
+            for pts, frame in settled(self._choose(frames), damage.reach):
                 self._damaged = damage.reach.reaches(frame)
                 if matched < len(already):
                     self._check_same(pts, already[matched])
@@ -209,7 +203,7 @@ class SampledFrames:
         with open_video(self._file, self.label) as (container, stream):
             clock = FrameClock(self.index.time_base, stream, self.index)
             damage = Damage(DamageReach(self.index, stream.codec_context))
-            frames = _all_frames(container, stream, damage, self.label)
+            frames = all_frames(container, stream, damage, self.label)
             yield self._timed(frames, clock, damage), damage, clock
 
     def _verdict(self, damage: Damage, clock: FrameClock) -> DecodeError | None:
@@ -254,107 +248,3 @@ class SampledFrames:
 
     def _count_frame(self) -> None:
         self._progress = replace(self._progress, decoded=self._progress.decoded + 1)
-
-
-class _PlanError(Exception):
-    """What came out of the decoder is not what was planned."""
-
-
-def _settled(samples: Iterator[Timed], reach: DamageReach) -> Iterator[Timed]:
-    """The samples, each kept back until damage in what it may refer to is known."""
-    held: deque[Timed] = deque()
-    for sample in samples:
-        held.append(sample)
-        del sample
-        while held and reach.settled(held[0][1]):
-            yield held.popleft()
-    yield from held
-
-
-def _planned_frames(
-    container: InputContainer, stream: VideoStream, plan: DecodePlan, reach: DamageReach
-) -> Iterator[VideoFrame]:
-    """Frames as the plan has them come out; at the first sign of damage the plan is given up.
-
-    What a decoder conceals depends on frames the plan leaves out, so only a flawless decode is exact.
-    """
-    import av
-
-    context, steps = stream.codec_context, plan.steps
-    context.options = {**context.options, "err_detect": "explode"}
-    before = complaints()
-    try:
-        for number, packet in zip(range(plan.end), _video_packets(container, stream), strict=False):
-            step = Step(steps[number])
-            if step is Step.SKIP:
-                continue
-            context.skip_frame = "NONREF" if step is Step.REFERENCE else "DEFAULT"
-            reach.goes_in(number, packet)
-            frames = context.decode(packet)
-            if step is Step.LAST:
-                frames += context.decode(None)
-                context.flush_buffers()
-                reach.all_came_out()
-            if complaints() != before or any(frame.is_corrupt for frame in frames):
-                raise _PlanError("the decoder reports errors")
-            yield from _out(frames, reach)
-    except av.FFmpegError as error:
-        raise _PlanError(f"a packet could not be decoded: {reason_of(error)}") from error
-
-
-def _all_frames(container: InputContainer, stream: VideoStream, damage: Damage, label: str) -> Iterator[VideoFrame]:
-    """Every frame the decoder gives; what it cannot decode is noted in `damage` and left out."""
-    import av
-
-    packets = _video_packets(container, stream)
-    for number in count():
-        packet: Packet[VideoStream] | None = None
-        before = complaints()
-        try:
-            packet = next(packets, None)
-        except av.FFmpegError as error:
-            damage.reading = reason_of(error)
-        if complaints() != before:
-            damage.note_container(number)
-        if packet is not None and packet.is_corrupt:
-            damage.note_incomplete(number)
-        yield from _out(_decode(stream, number, packet, damage, label), damage.reach)
-        if packet is None:
-            return
-
-
-def _decode(
-    stream: VideoStream, number: int, packet: Packet[VideoStream] | None, damage: Damage, label: str
-) -> list[VideoFrame]:
-    """What comes out of the decoder for a packet, or at the end for none."""
-    import av
-
-    before = complaints()
-    frames: list[VideoFrame] = []
-    if packet is not None:
-        damage.reach.goes_in(number, packet)
-    try:
-        frames = stream.codec_context.decode(packet)
-    except MemoryError as error:
-        raise OutOfMemory(label) from error
-    except av.FFmpegError as error:
-        damage.note_lost(number, reason_of(error))
-    else:
-        if complaints() != before:
-            damage.note_complaint(number)
-    if packet is None:
-        damage.reach.all_came_out()
-    return frames
-
-
-def _out(frames: list[VideoFrame], reach: DamageReach) -> Iterator[VideoFrame]:
-    """The frames, none of them kept."""
-    for frame in frames:
-        reach.came_out(frame)
-    while frames:
-        yield frames.pop(0)
-
-
-def _video_packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
-    """Without empty packets: a decoder takes one for the end of the stream, and AVI has them in between."""
-    return (packet for packet in demux(container, stream) if packet.size)

@@ -126,10 +126,12 @@ def test_no_frame_called_good_differs_once_ffmpeg_has_told_of_damage(name: str, 
         if marked or len(got) < len(whole):
             assert report.problem is not None
         few, _ = decoded(damaged, FEW)
-        assert {pts for pts, shown in few.items() if not shown.damaged and shown.md5 != whole[pts].md5} <= wrong
+        wrong_few = {pts for pts, shown in few.items() if not shown.damaged and shown.md5 != whole[pts].md5}
+        # A plan may end before the packet at which dav1d would tell of the one before.
+        assert all(pts in wrong or (index.codec == "av1" and number_of[pts] == told) for pts in wrong_few)
         ends["wrong, untold" if wrong else "marked" if marked else "same"] += 1
-    print(name, dict(ends))
     assert ends["failed"] < count // 4
+    assert ends["marked"] > 0 or name.endswith(".webm")
 
 
 def damaged_at(folder: Path, number: int, **making: object) -> tuple[VideoIndex, dict[int, str], bytes]:

@@ -14,8 +14,7 @@ from pathlib import Path
 import av
 import pytest
 
-from video_assets.video import container
-from video_assets.video import index as index_module
+from video_assets.video import container, packets
 from video_assets.video.decode import SampledFrames
 from video_assets.video.errors import (
     DecodeError,
@@ -325,7 +324,7 @@ def test_bug_frames_that_the_decoder_drops_without_a_word_went_unsaid(tmp_path: 
 
 def test_more_packets_than_a_file_can_hold_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two million samples in 20 kB took 863 MB and a minute, and then there was no picture."""
-    monkeypatch.setattr(index_module, "_PACKETS", 1_000)
+    monkeypatch.setattr(packets, "_PACKETS", 1_000)
     data = claiming_samples(make_video(tmp_path / "v.mp4").read_bytes(), 2_000_000)
     with pytest.raises(NotAVideo, match=r"cam/1: claims more than [\d,]+ packets in [\d,]+ bytes"):
         index_video(io.BytesIO(data), label="cam/1")
