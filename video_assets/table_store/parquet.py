@@ -118,6 +118,8 @@ def _holds(stored: bytes, fold: Fold) -> bool:
 
 
 def _provenance(stream: BinaryIO) -> Provenance | None:
+    import pyarrow.parquet as pq
+
     metadata = pq.ParquetFile(stream).schema_arrow.metadata or {}
     return Provenance.parse(metadata.get(_PROVENANCE, b""))
 
