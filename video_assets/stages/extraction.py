@@ -227,7 +227,7 @@ def _require_file(video: str, source: str) -> None:
 
 def _remove_stale(store: ObjectStore, table: pa.Table) -> None:
     try:
-        earlier = pq.read_table(io.BytesIO(store.get(TABLE)), columns=["image_url"])
+        earlier = pq.ParquetFile(io.BytesIO(store.get(TABLE))).read(columns=["image_url"])
     except (ObjectNotFound, pa.ArrowException):
         return
     for uri in {*earlier["image_url"].to_pylist()} - {*table["image_url"].to_pylist()}:
