@@ -10,12 +10,14 @@ import io
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from video_assets.keys import Partition, data_key, partition_root
 from video_assets.storage.object_store import CommonPrefix, ObjectNotFound, ObjectStore
+from video_assets.table_store.provenance import Provenance
 from video_assets.table_store.table_store import (
     CommitConflict,
     DamagedPartition,
@@ -25,6 +27,9 @@ from video_assets.table_store.table_store import (
     check_schema,
 )
 from video_assets.tables import Table
+
+_PROVENANCE = b"video_assets.provenance"
+"""The entry of a file's schema metadata that is its provenance: in the file, so that it is never of other rows."""
 
 WRITER_WAIT_S = 3600
 """How long a run waits for another run of the same partition."""
@@ -58,6 +63,13 @@ class ParquetTables:
         except ObjectNotFound:
             return None
 
+    def provenance(self, table: Table, partition: Partition | None) -> Provenance | None:
+        try:
+            with self.store.open(data_key(table.name, partition)) as stream:
+                return _provenance(stream)
+        except (ObjectNotFound, pa.ArrowException):
+            return None
+
     def partitions(self, table: Table, date: str | None = None) -> Iterator[Partition]:
         root = partition_root(table.name, None)
         days = [f"{root}date={date}/"] if date else self._folders(root)
@@ -70,10 +82,9 @@ class ParquetTables:
     def commit(self, fold: Fold) -> bool:
         check_schema(fold.table, fold.rows)
         key = data_key(fold.table.name, fold.partition)
-        data = parquet_bytes(fold.rows.sort_by([(name, "ascending") for name in fold.table.key]))
         with self.writer(fold.table, fold.partition):
             version = self.version(fold.table, fold.partition)
-            if version is not None and self.store.get(key) == data:
+            if version is not None and _holds(self.store.get(key), fold):
                 return False
             if version != fold.base:
                 raise CommitConflict(
@@ -81,7 +92,7 @@ class ParquetTables:
                     "was committed by another run since this run read it",
                     "Run it again: what this run made is kept and not made again.",
                 )
-            self.store.put(key, data)
+            self.store.put(key, _table_bytes(fold.ordered, fold.provenance))
         return True
 
     def uri(self, table: Table, partition: Partition | None) -> str:
@@ -94,6 +105,24 @@ class ParquetTables:
         for entry in self.store.list_level(prefix):
             if isinstance(entry, CommonPrefix) and entry.prefix.removeprefix(prefix).startswith(("date=", "vehicle=")):
                 yield entry.prefix
+
+
+def _holds(stored: bytes, fold: Fold) -> bool:
+    """Whether a file is what the fold would be, were the seconds the same."""
+    try:
+        provenance = _provenance(io.BytesIO(stored))
+    except pa.ArrowException:
+        return False
+    return provenance == fold.provenance and stored == _table_bytes(fold.ordered, provenance)
+
+
+def _provenance(stream: BinaryIO) -> Provenance | None:
+    metadata = pq.ParquetFile(stream).schema_arrow.metadata or {}
+    return Provenance.parse(metadata.get(_PROVENANCE, b""))
+
+
+def _table_bytes(rows: pa.Table, provenance: Provenance | None) -> bytes:
+    return parquet_bytes(rows.replace_schema_metadata({_PROVENANCE: provenance.dump()} if provenance else None))
 
 
 def parquet_bytes(rows: pa.Table) -> bytes:

@@ -6,12 +6,14 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import pyarrow as pa
 
 from video_assets.errors import VideoAssetsError
 from video_assets.keys import Partition
+from video_assets.table_store.provenance import Provenance, Recipe
 from video_assets.tables import FAILED, FILTERED, OK, Table
 
 
@@ -35,13 +37,14 @@ class CommitConflict(TableError):
     """Another run committed the partition since this one read what it builds on."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Fold:
     """A partition's rows, ready to commit.
 
     `base` is the version of the committed table when the rows were folded, None where there was none: the commit is
     refused if it has changed since. `made` counts the items that this run worked on, `bytes_read` what it read of their
-    input, of `bytes_total`; `upstream` is what the rows were made of, for the checks.
+    input, of `bytes_total`; `upstream` is what the rows were made of, for the checks. `upstream_version` is its data
+    version, `recipe` how the rows were made of it, and `seconds` what that took, in this run and those before.
     """
 
     table: Table
@@ -52,11 +55,26 @@ class Fold:
     upstream: pa.Table | None = None
     bytes_read: int = 0
     bytes_total: int = 0
+    upstream_version: str | None = None
+    recipe: Recipe | None = None
+    seconds: float = 0.0
 
-    @property
+    @cached_property
+    def ordered(self) -> pa.Table:
+        """The rows in the order of the table's key, as they are stored."""
+        return self.rows.sort_by([(name, "ascending") for name in self.table.key])
+
+    @cached_property
     def data_version(self) -> str:
         """A hash of what the rows say; attempts and messages aside."""
-        return fingerprint(self.table, self.rows)
+        return fingerprint(self.table, self.ordered)
+
+    @property
+    def provenance(self) -> Provenance | None:
+        """What is stored beside the rows of what they were made of; None where nobody said."""
+        if self.recipe is None:
+            return None
+        return Provenance(self.data_version, self.upstream_version, self.recipe, round(self.seconds, 3))
 
     def count(self, status: str) -> int:
         """How many rows have this status."""
@@ -87,8 +105,18 @@ class TableStore(Protocol):
         """The committed partitions of a table (of one day), in order."""
         ...
 
+    def provenance(self, table: Table, partition: Partition | None) -> Provenance | None:
+        """What the committed rows were made of, without reading them; None where that is not known, or never committed.
+
+        It is never that of other rows than those that `read` gives: a store that cannot publish both at once takes the
+        old one away before it replaces the rows, and adds the new one after.
+        """
+        ...
+
     def commit(self, fold: Fold) -> bool:
-        """Publishes the fold's rows as its partition. Returns False if they are what is already there.
+        """Publishes the fold's rows and provenance as its partition. Returns False if both are already there.
+
+        Rows that are there already are not written again for the seconds that they took this time.
 
         Raises:
             SchemaMismatch: the rows are not of the table's schema.

@@ -12,6 +12,7 @@ import pytest
 from video_assets.keys import Partition
 from video_assets.storage.registry import open_store
 from video_assets.table_store.parquet import ParquetTables
+from video_assets.table_store.provenance import Provenance, Recipe
 from video_assets.table_store.table_store import (
     CommitConflict,
     Fold,
@@ -75,6 +76,35 @@ def test_rows_of_another_schema_are_refused_by_column(tables: TableStore) -> Non
     retyped = retyped.set_column(1, "size_bytes", pa.array(["1"]))
     with pytest.raises(SchemaMismatch, match="size_bytes is string, not int64"):
         commit(tables, retyped)
+
+
+def test_what_rows_were_made_of_is_stored_with_them(tables: TableStore) -> None:
+    recipe = Recipe("1", {"fps": "2"})
+
+    def made_of(upstream: str, rows: pa.Table, seconds: float = 0.0) -> bool:
+        base = tables.version(VIDEO_MANIFEST, DAY)
+        return tables.commit(
+            Fold(VIDEO_MANIFEST, DAY, rows, base, upstream_version=upstream, recipe=recipe, seconds=seconds)
+        )
+
+    assert tables.provenance(VIDEO_MANIFEST, DAY) is None
+    assert made_of("a", videos("file:///b", "file:///a"), seconds=2.5)
+    stored = tables.provenance(VIDEO_MANIFEST, DAY)
+    version = fingerprint(VIDEO_MANIFEST, tables.read(VIDEO_MANIFEST, DAY))
+    assert stored == Provenance(version, "a", recipe)
+    assert stored is not None
+    assert stored.seconds == 2.5
+    assert not made_of("a", videos("file:///a", "file:///b"), seconds=0.1), "seconds are no news"
+    assert made_of("b", videos("file:///a", "file:///b")), "the same rows of something else are"
+    changed = tables.provenance(VIDEO_MANIFEST, DAY)
+    assert changed == Provenance(version, "b", recipe)
+    assert commit(tables, videos("file:///a")), "made of nobody knows what"
+    assert tables.provenance(VIDEO_MANIFEST, DAY) is None
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"recipe": 1}', "\udcff", '{"data_version": "a", "seconds": "x"}'])
+def test_a_strangers_provenance_is_unknown(text: str) -> None:
+    assert Provenance.parse(text) is None
 
 
 def test_partitions_are_listed_by_day(tables: TableStore) -> None:
