@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "video_assets"
 
-GROUND = {"errors", "plural", "keys", "path_template", "topic_template", "tables", "settings"}
+GROUND = {"errors", "plural", "keys", "path_template", "topic_template", "tables", "settings", "settings_faults"}
 MAY_IMPORT = {
     "errors": set(),
     "plural": set(),
@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "demo": GROUND | {"dagster_home", "storage", "table_store", "stages", "search", "vectors", "defs", "definitions"},
     "cli": GROUND
     | {"dagster_home", "dagster_processes", "demo", "doctor"}
-    | {"downloads", "search", "stages", "storage", "table_store", "vectors", "video"},
+    | {"downloads", "search", "sources", "stages", "storage", "table_store", "vectors", "video"},
     "downloads": GROUND | {"storage", "table_store"},
     "__init__": {"downloads"},
 }
@@ -105,6 +105,21 @@ def test_the_package_imports_without_dagster_and_heavy_libraries() -> None:
         "heavy = {'dagster', 'av', 'cv2', 'onnxruntime', 'PIL', 'qdrant_client', 'qdrant_edge', 'scenedetect', "
         "'simplejpeg', 'torch', 'boto3', 'botocore', 'obstore'}; "
         "sys.exit(str(sorted(heavy & set(sys.modules))) if heavy & set(sys.modules) else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_decode_engine_starts_without_settings_clouds_and_locks() -> None:
+    """`video-assets frames extract` is run once a clip, so that what it imports is paid as often."""
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from video_assets.storage.registry import open_store; import video_assets.stages.extraction; "
+        "open_store('/tmp'); unneeded = {'pydantic_settings', 'asyncio', 'filelock', 'pyarrow.dataset', "
+        "'video_assets.settings', 'video_assets.storage.s3', 'video_assets.storage.oss'} & set(sys.modules); "
+        "sys.exit(str(sorted(unneeded)) if unneeded else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
