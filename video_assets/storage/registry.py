@@ -47,13 +47,32 @@ def split_uri(uri: str) -> tuple[str, str]:
     return _SPLITTERS[_scheme(uri)](uri)
 
 
+def normal_uri(uri: str) -> str:
+    """The URI of one object as its store writes it, so that each object has one. Nothing is asked of the store.
+
+    Raises:
+        InvalidUri: no object this version can open.
+    """
+    root, key = split_uri(uri)
+    return file_uri(os.fsencode(_file_path(uri))) if root.startswith("file:") else open_store(root).uri_of(key)
+
+
+def shown_uri(uri: str) -> str:
+    """The URI without what may be secret: user and password, and the query (of a presigned URL)."""
+    scheme, separator, rest = uri.partition("://")
+    if not separator:
+        return uri
+    host, slash, path = rest.partition("?")[0].partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+
+
 def _open_file(uri: str, create: bool) -> ObjectStore:
     return LocalStore(_file_path(uri), create=create)
 
 
 def _split_file(uri: str) -> tuple[str, str]:
     if uri.endswith("/"):
-        raise InvalidUri(_shown(uri), "names a folder, not a file", "Name one file, or open the folder as a store.")
+        raise InvalidUri(shown_uri(uri), "names a folder, not a file", "Name one file, or open the folder as a store.")
     path = _file_path(uri)
     _refuse_disk_root(path.parent, uri)
     return file_uri(os.fsencode(path.parent)), os.fsencode(path.name).decode("utf-8", "surrogateescape")
@@ -68,9 +87,9 @@ def _split_s3(uri: str) -> tuple[str, str]:
 def _split_oss(uri: str) -> tuple[str, str]:
     from video_assets.storage.oss_uri import parse_oss_uri
 
-    place = parse_oss_uri(uri, _shown(uri))
+    place = parse_oss_uri(uri, shown_uri(uri))
     if not place.path:
-        raise InvalidUri(_shown(uri), "names a bucket, not an object", "Add the object's key.")
+        raise InvalidUri(shown_uri(uri), "names a bucket, not an object", "Add the object's key.")
     return place.bucket_uri, place.path
 
 
@@ -83,7 +102,7 @@ def _scheme(uri: str) -> str:
     if scheme in _OPENERS:
         return scheme
     known = ", ".join(f"{name}://" for name in _OPENERS)
-    raise InvalidUri(_shown(uri), f"has the unknown scheme {scheme!r}", f"Use one of {known}, or an absolute path.")
+    raise InvalidUri(shown_uri(uri), f"has the unknown scheme {scheme!r}", f"Use one of {known}, or an absolute path.")
 
 
 def _open_s3(uri: str, create: bool) -> ObjectStore:
@@ -92,7 +111,7 @@ def _open_s3(uri: str, create: bool) -> ObjectStore:
     from video_assets.storage.s3_uri import parse_store_uri
 
     bucket, prefix = parse_store_uri(uri)
-    check_installed(_shown(uri))
+    check_installed(shown_uri(uri))
     return S3Store(bucket, prefix)
 
 
@@ -100,7 +119,7 @@ def _open_oss(uri: str, create: bool) -> ObjectStore:
     from video_assets.storage.oss import OssStore
     from video_assets.storage.oss_uri import check_prefix, parse_oss_uri
 
-    return OssStore(check_prefix(parse_oss_uri(uri, _shown(uri)), _shown(uri)))
+    return OssStore(check_prefix(parse_oss_uri(uri, shown_uri(uri)), shown_uri(uri)))
 
 
 def _file_path(uri: str) -> Path:
@@ -112,11 +131,11 @@ def _file_path(uri: str) -> Path:
     path = _path_of_file_uri(uri) if uri[:5].lower() == "file:" else _expand_home(uri)
     if not path.is_absolute():
         meant = f"Write it in full, perhaps {path.absolute().as_uri()}."
-        raise InvalidUri(_shown(uri), "is a relative path", meant)
+        raise InvalidUri(shown_uri(uri), "is a relative path", meant)
     if ".." in path.parts:
-        raise InvalidUri(_shown(uri), "holds '..'", "Write the path without it.")
+        raise InvalidUri(shown_uri(uri), "holds '..'", "Write the path without it.")
     if "\0" in str(path):
-        raise InvalidUri(_shown(uri), "holds a NUL character", "Correct the path.")
+        raise InvalidUri(shown_uri(uri), "holds a NUL character", "Correct the path.")
     _refuse_disk_root(path, uri)
     # POSIX keeps two leading slashes apart from one; no system this runs on does.
     return Path("/", *path.parts[1:])
@@ -128,13 +147,13 @@ def _path_of_file_uri(uri: str) -> Path:
         host, slash, path = rest[2:].partition("/")
         if host.lower() not in ("", "localhost"):
             raise InvalidUri(
-                _shown(uri),
+                shown_uri(uri),
                 f"names the host '{host.rpartition('@')[2]}'",
                 "A file URI has three slashes and an absolute path: file:///data/videos.",
             )
         rest = slash + path
     if "?" in rest or "#" in rest:
-        raise InvalidUri(_shown(uri), "holds '?' or '#'", "Write them as %3F and %23.")
+        raise InvalidUri(shown_uri(uri), "holds '?' or '#'", "Write them as %3F and %23.")
     return Path(os.fsdecode(unquote_to_bytes(rest)))
 
 
@@ -147,16 +166,7 @@ def _expand_home(path: str) -> Path:
 
 def _refuse_disk_root(path: Path, uri: str) -> None:
     if path == Path(path.anchor):
-        raise InvalidUri(_shown(uri), "would make the whole file system a store", "Use a folder below it.")
-
-
-def _shown(uri: str) -> str:
-    """The URI without what may be secret: user and password, and the query (of a presigned URL)."""
-    scheme, separator, rest = uri.partition("://")
-    if not separator:
-        return uri
-    host, slash, path = rest.partition("?")[0].partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+        raise InvalidUri(shown_uri(uri), "would make the whole file system a store", "Use a folder below it.")
 
 
 _OPENERS: dict[str, Callable[[str, bool], ObjectStore]] = {"file": _open_file, "s3": _open_s3, "oss": _open_oss}

@@ -65,7 +65,7 @@ def _connect(bucket: str) -> S3Clients:
     from botocore.config import Config
     from obstore.store import S3Store
 
-    from video_assets.storage.s3_listing import ListingParserFactory
+    from video_assets.storage.s3_listing import ListingParserFactory, spare_listings
 
     core = botocore.session.get_session()
     core.register_component("response_parser_factory", ListingParserFactory())
@@ -80,6 +80,7 @@ def _connect(bucket: str) -> S3Clients:
         max_pool_connections=32,
     )
     client = session.client("s3", config=config, region_name=region or "us-east-1")
+    spare_listings(client)
     url = _bucket_url(client, bucket)
     if region is None and url.hostname and url.hostname.endswith(".amazonaws.com"):
         raise StoreUnavailable(f"s3://{bucket}", "the region is not set", "Set AWS_REGION to the bucket's region.")

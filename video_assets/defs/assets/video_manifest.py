@@ -26,7 +26,7 @@ def video_manifest(
     tables: dg.ResourceParam[TableStore],
 ):
     def make(partition: Partition) -> Made:
-        manifest = build_manifest(partition, tables=tables, settings=settings)
+        manifest = build_manifest(partition, tables=tables, settings=settings, report=context.log.info)
         _log_passed_over(context, manifest)
         if not len(manifest.fold.rows):
             context.log.info(f"no uploads of {partition.vehicle} on {partition.date}")
@@ -46,7 +46,7 @@ def unmatched(
     settings: dg.ResourceParam[Settings],
     tables: dg.ResourceParam[TableStore],
 ):
-    manifest = build_unmatched(tables=tables, settings=settings)
+    manifest = build_unmatched(tables=tables, settings=settings, report=context.log.info)
     _log_passed_over(context, manifest)
     warn_of_failures(context, failed_items(manifest.fold, settings))
     skipped = {f"skipped_{reason}": count for reason, count in manifest.skipped.items()}
