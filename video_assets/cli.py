@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -42,6 +42,13 @@ def _main(
     ] = False,
 ) -> None:
     """Turns a fleet's raw video into frames that can be searched and trusted. `video-assets demo` shows it."""
+    from video_assets.settings import environment
+
+    # boto3 reads the environment only. A `.env` that cannot be read is told by the command itself.
+    with suppress(VideoAssetsError):
+        for name, value in environment().items():
+            if name.startswith("AWS_") and value is not None:
+                os.environ.setdefault(name, value)
 
 
 @contextmanager

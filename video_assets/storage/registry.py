@@ -7,13 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
+from video_assets.storage.bucket_probe import BucketProbe
 from video_assets.storage.local_files import file_uri
 from video_assets.storage.local_store import LocalStore
 from video_assets.storage.object_store import InvalidUri, ObjectStore
 from video_assets.storage.oss import OssStore
+from video_assets.storage.oss_probe import probe_oss
 from video_assets.storage.oss_uri import check_prefix, parse_oss_uri
 from video_assets.storage.s3 import S3Store
 from video_assets.storage.s3_clients import check_installed
+from video_assets.storage.s3_probe import probe_s3
 from video_assets.storage.s3_uri import parse_store_uri, split_object_uri
 
 
@@ -48,6 +51,16 @@ def split_uri(uri: str) -> tuple[str, str]:
         InvalidUri: no object this version can open.
     """
     return _SPLITTERS[_scheme(uri)](uri)
+
+
+def probe_bucket(uri: str) -> BucketProbe | None:
+    """What one request to the bucket tells, for people; None where the URI names no bucket.
+
+    Raises:
+        StoreError: nothing could be asked: the URI or what is configured for it is wrong.
+    """
+    probe = _PROBES.get(_scheme(uri))
+    return None if probe is None else probe(uri)
 
 
 def _open_file(uri: str, create: bool) -> ObjectStore:
@@ -156,3 +169,6 @@ _SPLITTERS: dict[str, Callable[[str], tuple[str, str]]] = {
     "oss": _split_oss,
 }
 """How each scheme splits the URI of an object into that of a store and a key."""
+
+_PROBES: dict[str, Callable[[str], BucketProbe]] = {"s3": probe_s3, "oss": probe_oss}
+"""How each scheme of buckets is asked once."""

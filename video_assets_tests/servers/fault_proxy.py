@@ -125,7 +125,7 @@ class FaultProxy:
         return Handler
 
 
-_OWN = {"content-length", "transfer-encoding", "connection", "date", "server"}
+_OWN = {"content-length", "transfer-encoding", "connection", "server"}
 """Headers that say how the server sent its answer to the proxy, not what it said."""
 
 

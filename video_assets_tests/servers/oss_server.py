@@ -568,6 +568,10 @@ def _handler_of(server: OssServer) -> type[BaseHTTPRequestHandler]:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
 
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            now = datetime.now(UTC) if timestamp is None else datetime.fromtimestamp(timestamp, UTC)
+            return format_datetime(now + server.clock_ahead, usegmt=True)
+
         def version_string(self) -> str:
             return "AliyunOSS"
 
