@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from video_assets.embedding.embedder import embedder_identity
-from video_assets.keys import Partition, content_id
+from video_assets.keys import Partition, content_id, without_endpoint
 from video_assets.settings import Settings
 from video_assets.stages.embeddings import FRAME_COLUMNS, VECTOR_COLUMNS, read_vectors
 from video_assets.stages.items import Report
@@ -25,6 +25,9 @@ CODE_VERSION = "1"
 """Raised when the same vectors would give other points or rows."""
 
 _PAYLOAD = (*FRAME_COLUMNS, "model", "model_version", "labels")
+
+_URIS = ("video_path", "image_url")
+"""Of the payload, what is a URI. Searches say them through the endpoint that is set."""
 
 
 def build_index(
@@ -71,7 +74,9 @@ def _sync_model(index: VectorIndex, model: str, partition: Partition, rows: pa.T
     columns = [*_PAYLOAD, *VECTOR_COLUMNS]
     by_id = {point_id(model, row["model_version"], row["image_id"]): row for row in rows.select(columns).to_pylist()}
     payloads = {point: _payload(row) for point, row in by_id.items()}
-    wanted = {point: content_id("point", repr(payloads[point]), _vector_of(row)) for point, row in by_id.items()}
+    wanted = {
+        point: content_id("point", repr(_named(payloads[point])), _vector_of(row)) for point, row in by_id.items()
+    }
 
     def load(ids: Set[str]) -> Iterator[Point]:
         for point, vector in read_vectors({point: by_id[point] for point in ids}):
@@ -97,6 +102,11 @@ def _sync_model(index: VectorIndex, model: str, partition: Partition, rows: pa.T
 def _vector_of(row: dict[str, Any]) -> str:
     """Names the vector: the item that made it, whose id changes with whatever changes the vector, and its row."""
     return f"{row['vectors_uri'].rsplit('/', 1)[1]}#{row['vector_row']}"
+
+
+def _named(payload: dict[str, Any]) -> dict[str, Any]:
+    """The payload as what it names: another endpoint of the same bucket is no reason to write a point again."""
+    return {name: without_endpoint(value) if name in _URIS else value for name, value in payload.items()}
 
 
 def _payload(row: dict[str, Any]) -> dict[str, Any]:

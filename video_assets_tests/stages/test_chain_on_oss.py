@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from video_assets.keys import Partition
+from video_assets.search.query import search_image
 from video_assets.settings import Settings
 from video_assets.stages.clips import build_clips
 from video_assets.stages.embeddings import build_embeddings
@@ -24,6 +25,7 @@ from video_assets.storage.registry import open_store
 from video_assets.table_store.parquet import ParquetTables
 from video_assets.table_store.table_store import Fold
 from video_assets.tables import CLIPS, EMBEDDINGS, FRAMES, VIDEO_MANIFEST
+from video_assets.vectors.vector_index import PointFilter
 from video_assets_tests.servers.oss_environment import oss_environment
 from video_assets_tests.servers.oss_server import OssServer
 from video_assets_tests.video.make_video import make_video
@@ -99,11 +101,19 @@ def test_another_endpoint_of_the_same_buckets_makes_nothing_again(
     )
     other = f"localhost:{server.port}"
     second = run_chain(f"oss://{other}/uploads/fleet", f"oss://{other}/home/store", tmp_path / "index")
-    # Points carry the URL of their picture, so the index alone is told the new ones.
-    assert [second[name].made for name in ("clips", "frames", "embeddings")] == [0, 0, 0]
+    assert len(second["video_manifest"].rows) == len(first["video_manifest"].rows) == 2
+    assert [second[name].made for name in ("video_manifest", "clips", "frames", "embeddings", "vector_index")] == [
+        0
+    ] * 5
     assert second["vector_index"].rows["points"].equals(first["vector_index"].rows["points"])
     for name, column in (("clips", "clip_id"), ("frames", "image_id")):
         assert second[name].rows[column].equals(first[name].rows[column])
     for column in ("clip_uri", "video_path"):
         assert all(uri.startswith(f"oss://{other}/") for uri in second["clips"].rows[column].to_pylist())
     assert seen(second) == seen(first)
+    places = {"source": f"oss://{other}/uploads/fleet", "store": f"oss://{other}/home/store"}
+    settings = Settings(**places, index=str(tmp_path / "index"))
+    (tmp_path / "picture.jpg").write_bytes(read_image_bytes(second["frames"].rows.to_pylist()[0]))
+    found = search_image(settings, tmp_path / "picture.jpg", where=PointFilter(), limit=1)[0]
+    assert found.image_url.startswith(f"oss://{other}/home/store/frames/")
+    assert found.video_path.startswith(f"oss://{other}/uploads/fleet/veh-7/")
