@@ -7,6 +7,7 @@ its credentials, address and region from the same boto3 session, so both always 
 from __future__ import annotations
 
 import io
+import logging
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -81,6 +82,8 @@ def _connect(bucket: str, patience: Patience) -> S3Clients:
 
     from video_assets.storage.s3_listing import ListingParserFactory
 
+    # At DEBUG it logs every request with its headers, and the token of a session is one.
+    logging.getLogger("botocore").setLevel(logging.INFO)
     core = botocore.session.get_session()
     core.register_component("response_parser_factory", ListingParserFactory())
     session = boto3.Session(botocore_session=core)
