@@ -83,7 +83,7 @@ def forget_clients() -> None:
 def run_demo(folder: Path, *arguments: str) -> str:
     """What the demo prints, with its exit status 0."""
     command = [str(Path(sys.executable).with_name("video-assets")), "demo", "--dir", str(folder), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280, cwd=folder.parent, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=folder.parent, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
