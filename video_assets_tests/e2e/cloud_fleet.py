@@ -17,9 +17,8 @@ import pytest
 
 from video_assets.stages.images import read_image_bytes
 from video_assets.storage.oss_client import close_connections
-from video_assets.storage.registry import open_store
 from video_assets.storage.s3_clients import connect
-from video_assets.table_store.parquet import ParquetTables
+from video_assets.table_store.table_store import TableStore
 from video_assets.tables import CHAIN, FRAMES
 from video_assets_tests.servers.fault_proxy import FaultProxy
 from video_assets_tests.servers.oss_server import OssServer
@@ -88,9 +87,8 @@ def run_demo(folder: Path, *arguments: str) -> str:
     return done.stdout + done.stderr
 
 
-def counts(store: str) -> dict[str, tuple[int, ...]]:
+def counts(tables: TableStore) -> dict[str, tuple[int, ...]]:
     """Rows of each table's partitions by status."""
-    tables = ParquetTables(open_store(store))
     found = {}
     for table in CHAIN:
         for partition in tables.partitions(table):
@@ -99,9 +97,8 @@ def counts(store: str) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def frames(store: str) -> list[tuple[Any, ...]]:
+def frames(tables: TableStore) -> list[tuple[Any, ...]]:
     """Each frame: whose it is, its exact time, and its picture."""
-    tables = ParquetTables(open_store(store))
     times = ("camera", "frame_idx", "pts", "time_base_num", "time_base_den", "pts_s", "captured_at")
     return sorted(
         (partition.key, *(row[name] for name in times), hashlib.sha256(read_image_bytes(row)).hexdigest())

@@ -22,6 +22,7 @@ from video_assets.errors import VideoAssetsError
 from video_assets.settings import Settings, load_settings
 from video_assets.storage import oss_client, s3_clients
 from video_assets.storage.registry import open_store
+from video_assets.table_store.registry import open_tables
 from video_assets_tests.e2e.cloud_fleet import (
     ENDED_KEY_ID,
     SECRETS,
@@ -72,10 +73,10 @@ def in_clouds(clouds: Clouds, tmp_path_factory: pytest.TempPathFactory) -> tuple
 def test_counts_pixels_and_times_are_those_of_a_disk(
     clouds: Clouds, on_disk: tuple[Path, str], in_clouds: tuple[Path, str]
 ) -> None:
-    store = str(on_disk[0] / "store")
-    assert counts(clouds.home) == counts(store)
-    assert frames(clouds.home) == frames(store)
-    assert len(frames(store)) > 30
+    there, here = (open_tables(Settings(store=store)) for store in (clouds.home, str(on_disk[0] / "store")))
+    assert counts(there) == counts(here)
+    assert frames(there) == frames(here)
+    assert len(frames(here)) > 30
     assert _told(in_clouds[1]) == _told(on_disk[1])
     assert not (in_clouds[0] / "uploads").exists()
     assert not (in_clouds[0] / "store").exists()
