@@ -26,7 +26,7 @@ from video_assets.storage.s3_errors import S3Fault, s3_faults
 READ_ATTEMPTS = 5
 """How often a read goes on where the connection broke, or begins again where the bytes were wrong."""
 
-SPAN_BYTES = 8 * 1024 * 1024
+SPAN_BYTES = 4 * 1024 * 1024
 """A larger object is read by requests of this size."""
 
 SPANS_AHEAD = 3
