@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -57,6 +57,13 @@ def _main(
     ] = False,
 ) -> None:
     """Turns a fleet's raw video into frames that can be searched and trusted. `video-assets demo` shows it."""
+    from video_assets.settings import environment
+
+    # boto3 reads the environment only. A `.env` that cannot be read is told by the command itself.
+    with suppress(VideoAssetsError):
+        for name, value in environment().items():
+            if name.startswith("AWS_") and value is not None:
+                os.environ.setdefault(name, value)
 
 
 @contextmanager
@@ -77,16 +84,26 @@ def demo(
     videos: Annotated[
         Path | None, typer.Option(exists=True, file_okay=False, help="A folder of your own footage instead of ours.")
     ] = None,
+    home: Annotated[
+        str | None,
+        typer.Option(help="Where tables, records and blobs go instead: a directory or URI (s3://bucket/home)."),
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Where the uploads are laid out instead: an empty directory or URI.")
+    ] = None,
+    tables: Annotated[
+        Literal["parquet", "odps"], typer.Option(help="What keeps the tables; odps needs ODPS_PROJECT and its like.")
+    ] = "parquet",
 ) -> None:
     """Lays real footage out as a small fleet and runs the whole chain over it."""
     from video_assets.demo.home import DemoHome
     from video_assets.demo.walkthrough import run_demo
 
     with _errors_in_words():
-        home = DemoHome(directory.resolve())
-        os.environ.update(home.environment())
+        demo_home = DemoHome(directory.resolve(), source, home, tables)
+        os.environ.update(demo_home.environment())
         try:
-            failed = run_demo(home, videos)
+            failed = run_demo(demo_home, videos)
         except KeyboardInterrupt:
             typer.echo("\nStopped. Run again to go on.", err=True)
             raise typer.Exit(130) from None

@@ -285,6 +285,7 @@ class Settings(OssSettings, BaseSettings):
             if self.oss_endpoint is None:
                 cause = "needs OSS_ENDPOINT beside it"
                 raise SettingsError("OSS_BUCKET", cause, "Set it, as in oss-cn-hangzhou.aliyuncs.com.")
+            _refuse_more_than_a_host(self.oss_endpoint, self.oss_bucket)
             path = "/".join(filter(None, (self.oss_bucket, quote(self.oss_prefix.strip("/")))))
             # Frozen for all others.
             object.__setattr__(self, "source", f"oss://{self.oss_endpoint}/{path}")
@@ -341,6 +342,13 @@ class Settings(OssSettings, BaseSettings):
                 f"Set it to a directory or URI, or {variable('video_list')} to a list of videos.",
             )
         return self.source
+
+
+def _refuse_more_than_a_host(endpoint: str, bucket: str) -> None:
+    host = endpoint.partition("://")[2] or endpoint
+    bare = host.removeprefix(f"{bucket}.").partition("/")[0].rpartition("@")[2]
+    if endpoint != bare:
+        raise SettingsError("OSS_ENDPOINT", "holds more than a host", f"Write OSS_ENDPOINT={bare}.")
 
 
 def _folder(place: str) -> PurePath:

