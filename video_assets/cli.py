@@ -120,9 +120,9 @@ def doctor(as_json: JsonOption = False) -> None:
 
 @app.command()
 def status(as_json: JsonOption = False) -> None:
-    """How far each stage is, and what failed."""
+    """How far each stage is, what is stale or missing and why, and what failed."""
     from video_assets.settings import is_missing_folder, load_settings, variable
-    from video_assets.stages.status import chain_status, unmatched_videos
+    from video_assets.stages.status import chain_status, outdated_lines, unmatched_videos
     from video_assets.storage.registry import open_store
     from video_assets.table_store.parquet import ParquetTables
 
@@ -133,7 +133,7 @@ def status(as_json: JsonOption = False) -> None:
         unmatched: list[str] = []
         if not is_missing_folder(settings.store):
             tables = ParquetTables(open_store(settings.store))
-            (stages, failures), unmatched = chain_status(tables), unmatched_videos(tables, settings)
+            (stages, failures), unmatched = chain_status(tables, settings), unmatched_videos(tables, settings)
     if settings.source is None:
         typer.echo(f"{variable('source')} is not set: set it to the folder that holds the uploads.", err=True)
     if as_json:
@@ -145,9 +145,14 @@ def status(as_json: JsonOption = False) -> None:
         typer.echo("Nothing made yet. Run `video-assets up`.")
         return
     _print_table(
-        ["stage", "partitions", "missing", "ok", "failed", "filtered"],
-        [[s.stage, s.partitions, len(s.missing), s.ok, s.failed, s.filtered] for s in stages],
+        ["stage", "up to date", "stale", "missing", "with failures", "rows ok", "failed", "filtered"],
+        [
+            [s.stage, s.up_to_date, len(s.stale), len(s.missing), s.failed_partitions, s.ok, s.failed, s.filtered]
+            for s in stages
+        ],
     )
+    for line in outdated_lines(stages):
+        typer.echo(line)
     for failure in failures:
         where = f"{failure.stage} {failure.partition} [{failure.error_stage}, {counted(failure.attempts, 'attempt')}]"
         video = (

@@ -18,6 +18,7 @@ from video_assets.stages.windows import Windowing, later, seconds_into_source, w
 from video_assets.storage.object_store import ObjectStore, StoreError
 from video_assets.storage.registry import open_store, split_uri
 from video_assets.table_store.parquet import ParquetTables
+from video_assets.table_store.provenance import Recipe
 from video_assets.table_store.table_store import Fold
 from video_assets.tables import CLIPS, OK
 from video_assets.video.errors import MediaError, NotAVideo
@@ -50,6 +51,11 @@ class ClipTask:
     row: Mapping[str, Any]
 
 
+def recipe(settings: Settings) -> Recipe:
+    """What decides the table besides the manifest."""
+    return Recipe(CODE_VERSION, _parameters(settings.clips_mode, _windowing(settings)))
+
+
 def build_clips(
     partition: Partition,
     manifest: Callable[[], pa.Table],
@@ -66,7 +72,17 @@ def build_clips(
             if row["status"] == OK and source is not None:
                 yield _item(row, partition, source, tables.store, settings)
 
-    return run_stage(CLIPS, partition, manifest, items, make_clip, tables=tables, settings=settings, report=report)
+    return run_stage(
+        CLIPS,
+        partition,
+        manifest,
+        items,
+        make_clip,
+        recipe=recipe(settings),
+        tables=tables,
+        settings=settings,
+        report=report,
+    )
 
 
 def _item(row: Row, partition: Partition, source: ObjectStore, store: ObjectStore, settings: Settings) -> Item:

@@ -17,6 +17,7 @@ from video_assets.stages.windows import later, seconds_into_source
 from video_assets.storage.object_store import ObjectStore
 from video_assets.storage.registry import open_store, split_uri
 from video_assets.table_store.parquet import ParquetTables
+from video_assets.table_store.provenance import Recipe
 from video_assets.table_store.table_store import Fold
 from video_assets.tables import FILTERED, FRAMES, OK
 from video_assets.video.crop import Crop, parse_crop
@@ -49,6 +50,11 @@ class FramesTask:
     row: Mapping[str, Any]
 
 
+def recipe(settings: Settings) -> Recipe:
+    """What decides the table besides the clips."""
+    return Recipe(CODE_VERSION, _parameters(settings))
+
+
 def build_frames(
     partition: Partition,
     clips: Callable[[], pa.Table],
@@ -67,7 +73,17 @@ def build_frames(
     def items(rows: pa.Table) -> Iterator[Item]:
         return (_item(row, partition, tables.store, settings) for row in rows.to_pylist() if row["status"] == OK)
 
-    return run_stage(FRAMES, partition, clips, items, make_frames, tables=tables, settings=settings, report=report)
+    return run_stage(
+        FRAMES,
+        partition,
+        clips,
+        items,
+        make_frames,
+        recipe=recipe(settings),
+        tables=tables,
+        settings=settings,
+        report=report,
+    )
 
 
 def require_sampling(settings: Settings) -> None:

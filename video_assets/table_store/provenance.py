@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,10 @@ class Provenance:
     def dump(self) -> str:
         """As text, for a store to keep."""
         return json.dumps(asdict(self), sort_keys=True)
+
+    def dump_without_seconds(self) -> str:
+        """As text that is the same for the same work."""
+        return replace(self, seconds=0.0).dump()
 
     @classmethod
     def parse(cls, text: str | bytes) -> Provenance | None:
