@@ -10,8 +10,7 @@ from video_assets.settings import Settings
 from video_assets.stages.failures import source_key
 from video_assets.stages.fleet_daily import Versions, data_versions
 from video_assets.stages.staleness import Outdated, examine, examine_day, recipes
-from video_assets.table_store.parquet import ParquetTables
-from video_assets.table_store.table_store import TableError
+from video_assets.table_store.table_store import TableError, TableStore
 from video_assets.tables import CHAIN, FAILED, FILTERED, FLEET_DAILY, OK, UNMATCHED, VIDEO_MANIFEST, Table
 
 
@@ -57,7 +56,7 @@ class Failure:
     attempts: int
 
 
-def chain_status(tables: ParquetTables, settings: Settings) -> tuple[list[StageStatus], list[Failure]]:
+def chain_status(tables: TableStore, settings: Settings) -> tuple[list[StageStatus], list[Failure]]:
     """Every stage with what is not up to date and its counts of rows, and every failed row.
 
     What the source holds by now is the upload sensor's to compare: here the manifest stands for it.
@@ -105,7 +104,7 @@ def _stage(
     )
 
 
-def _count_rows(tables: ParquetTables, table: Table, partitions: list[Partition]) -> tuple[Counter[str], list[Failure]]:
+def _count_rows(tables: TableStore, table: Table, partitions: list[Partition]) -> tuple[Counter[str], list[Failure]]:
     """Rows by status, and every failed one."""
     counts: Counter[str] = Counter()
     failures: list[Failure] = []
@@ -138,7 +137,7 @@ def outdated_lines(stages: list[StageStatus], shown: int = 5) -> list[str]:
     return lines
 
 
-def unmatched_videos(tables: ParquetTables, settings: Settings) -> list[str]:
+def unmatched_videos(tables: TableStore, settings: Settings) -> list[str]:
     """Every video of the source that belongs to no vehicle or day, with the reason, when they were last listed."""
     try:
         rows = tables.read(UNMATCHED, None).to_pylist()
@@ -156,7 +155,7 @@ class KnownSources:
     dates: list[str]
 
 
-def known_sources(tables: ParquetTables) -> KnownSources:
+def known_sources(tables: TableStore) -> KnownSources:
     """The vehicles, cameras and days that have videos."""
     vehicles: set[str] = set()
     cameras: set[str] = set()

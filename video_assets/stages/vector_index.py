@@ -16,9 +16,8 @@ from video_assets.keys import Partition, content_id
 from video_assets.settings import Settings
 from video_assets.stages.embeddings import FRAME_COLUMNS, VECTOR_COLUMNS, read_vectors
 from video_assets.stages.items import Report
-from video_assets.table_store.parquet import ParquetTables
 from video_assets.table_store.provenance import Recipe
-from video_assets.table_store.table_store import Fold, TableError, fingerprint
+from video_assets.table_store.table_store import Fold, TableError, TableStore, fingerprint
 from video_assets.tables import EMBEDDINGS, OK, VECTOR_INDEX
 from video_assets.vectors.registry import open_vector_index
 from video_assets.vectors.sync import sync_partition
@@ -39,7 +38,7 @@ def build_index(
     partition: Partition,
     embeddings: Callable[[], pa.Table],
     *,
-    tables: ParquetTables,
+    tables: TableStore,
     settings: Settings,
     report: Report,
 ) -> Fold:
@@ -76,7 +75,7 @@ def build_index(
     )
 
 
-def _indexed_models(tables: ParquetTables, partition: Partition) -> set[str]:
+def _indexed_models(tables: TableStore, partition: Partition) -> set[str]:
     """The models that the partition has points of, by the earlier commit."""
     try:
         return set(tables.read(VECTOR_INDEX, partition)["model"].to_pylist())

@@ -46,7 +46,7 @@ def run(tables: ParquetTables, behaviours: dict[str, Behaviour], **changes: Any)
         behave,
         recipe=Recipe("1"),
         tables=tables,
-        settings=settings(**changes),
+        settings=settings(store=tables.store.uri, **changes),
         report=lambda line: None,
     )
 
