@@ -32,7 +32,8 @@ class Provenance:
 
     def dump(self) -> str:
         """As text, for a store to keep."""
-        return json.dumps(asdict(self), sort_keys=True)
+        # A sum of no seconds is the integer 0, and would be another text.
+        return json.dumps({**asdict(self), "seconds": float(self.seconds)}, sort_keys=True)
 
     def dump_without_seconds(self) -> str:
         """As text that is the same for the same work."""
