@@ -163,6 +163,46 @@ def status(as_json: JsonOption = False) -> None:
 
 
 @app.command()
+def backfill(
+    selection: Annotated[
+        str, typer.Argument(help="Assets in Dagster's words: clips, 'frames+', 'clips or frames', all.")
+    ],
+    pack: Annotated[int, typer.Option(min=1, max=10_000, help="Partitions of a run.")],
+    first: Annotated[
+        str, typer.Option("--from", help="The first day, YYYY-MM-DD; by default, the first there is.")
+    ] = "",
+    last: Annotated[str, typer.Option("--to", help="The last day; by default, today.")] = "",
+    vehicle: Annotated[list[str] | None, typer.Option(help="Only this vehicle; may be given several times.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Makes many small partitions in few runs: those of the range that have uploads or a manifest."""
+    from video_assets.dagster_home import home_folder
+    from video_assets.settings import load_settings, resolved_environment
+
+    with _errors_in_words(as_json):
+        variables = resolved_environment(load_settings())
+        home = home_folder(variables.get("DAGSTER_HOME"))
+        # What the code location, loaded here and in the process that describes its jobs, reads.
+        os.environ.update({**variables, "DAGSTER_HOME": str(home)})
+        from video_assets.definitions import defs
+        from video_assets.defs.backfill import run_backfill
+
+        done = run_backfill(defs, home, selection, pack, first=first, last=last, only=vehicle or [])
+    if as_json:
+        _print_json(asdict(done))
+        return
+    typer.echo(
+        f"{counted(len(done.runs), 'run')} of {counted(done.partitions, 'partition')} queued: {', '.join(done.assets)}"
+    )
+    if done.left_out:
+        typer.echo(f"Not packed: {', '.join(done.left_out)}. What is made of these follows by itself.")
+    if done.runs:
+        typer.echo("They start where `video-assets up` or a Dagster daemon runs on this home.")
+    else:
+        typer.echo("Nothing to make: no uploads were seen in this range. `video-assets up` looks for them.")
+
+
+@app.command()
 def search(
     text: Annotated[str | None, typer.Argument(help="What the frames should show.")] = None,
     image: Annotated[Path | None, typer.Option(help="A picture that the frames should resemble.")] = None,

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import cache
 
 import dagster as dg
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from video_assets.defs.jobs import chain_job, fleet_daily_job
-from video_assets.defs.launch import DATA_VERSION_TAG, RAW_UPLOADS
+from video_assets.defs.packed import packed_job, packed_keys
 from video_assets.defs.partitions import dates, vehicles
 from video_assets.defs.resources import deployment
+from video_assets.defs.uploads_seen import seen_uploads
 from video_assets.keys import Partition
 from video_assets.plural import counted
-from video_assets.sources.listing import PartitionScan
-from video_assets.sources.upload_cursor import GONE
 from video_assets.stages.reconcile import Reconciler, Request, Tick
 from video_assets.stages.reconcile_cursor import ReconcileCursor
 from video_assets.stages.staleness import recipes
@@ -62,26 +61,20 @@ def reconciler(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.Skip
     )
 
 
-def seen_uploads(instance: dg.DagsterInstance, partitions: Sequence[Partition]) -> Mapping[Partition, str]:
-    """The data version that the upload sensor last reported of these partitions, of those that it ever did."""
-    if not partitions:
-        return {}
-    event = dg.DagsterEventType.ASSET_MATERIALIZATION
-    tags = instance.event_log_storage.get_latest_tags_by_partition(
-        RAW_UPLOADS, event, [DATA_VERSION_TAG], [partition.key for partition in partitions]
-    )
-    found = {p: version for p in partitions if (version := tags.get(p.key, {}).get(DATA_VERSION_TAG))}
-    # A partition whose uploads are all gone has a manifest of none.
-    return {p: PartitionScan().fingerprint if version == GONE else version for p, version in found.items()}
-
-
 def _running(instance: dg.DagsterInstance) -> Callable[[Partition], bool]:
-    """Asks the instance for each partition that is not up to date: there are few, and there may be many runs."""
+    """Asks the instance for each partition that is not up to date: there are few, and there may be many runs.
+
+    A packed run has many partitions, and few are under way at a time.
+    """
 
     @cache
+    def packed() -> set[str]:
+        runs = instance.get_runs(dg.RunsFilter(job_name=packed_job.name, statuses=NOT_FINISHED_STATUSES))
+        return {key for run in runs for key in packed_keys(run.run_config)}
+
     def is_running(partition: Partition) -> bool:
         mine = dg.RunsFilter(statuses=NOT_FINISHED_STATUSES, tags={PARTITION_TAG: partition.key})
-        return instance.get_runs_count(mine) > 0
+        return instance.get_runs_count(mine) > 0 or partition.key in packed()
 
     return is_running
 

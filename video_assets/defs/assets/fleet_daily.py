@@ -4,14 +4,18 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from video_assets.defs.assets.table_asset import Made, declare, materialize
+from video_assets.defs.assets.table_asset import Made, Making, declare, materialize
 from video_assets.defs.automation import ROLL_UP_ON_NEW_DATA
 from video_assets.defs.partitions import dates
-from video_assets.keys import Partition
 from video_assets.settings import Settings
 from video_assets.stages.fleet_daily import CODE_VERSION, roll_up
 from video_assets.table_store.table_store import Fold, TableStore
 from video_assets.tables import FLEET_DAILY
+
+
+def make_fleet_daily(making: Making) -> Made:
+    fold = roll_up(making.partition, tables=making.tables, settings=making.settings)
+    return Made(fold, _numbers(fold))
 
 
 @dg.asset(
@@ -26,11 +30,7 @@ def fleet_daily(
     settings: dg.ResourceParam[Settings],
     tables: dg.ResourceParam[TableStore],
 ):
-    def make(partition: Partition) -> Made:
-        fold = roll_up(partition, tables=tables, settings=settings)
-        return Made(fold, _numbers(fold))
-
-    return materialize(context, settings, tables, make)
+    return materialize(context, settings, tables, make_fleet_daily)
 
 
 def _numbers(fold: Fold) -> dict[str, float]:
