@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from video_assets.defs.partitions import vehicles
 from video_assets.defs.resources import deployment
 from video_assets.defs.uploads_seen import known_partitions
 from video_assets.keys import Partition, check_id
+from video_assets.tables import BY_NAME
 
 LOCATION = "video_assets"
 REPOSITORY = "__repository__"
@@ -112,9 +114,11 @@ def _queue(backfill: Backfill, size: int, instance: dg.DagsterInstance, home: Pa
 
 
 def _assets(defs: dg.Definitions, selection: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    words = "*" if selection == "all" else selection
+    # As in the UI, where `frames+` is everything downstream; a bare name would mean one step of it.
+    words = re.sub(rf'(?<![:"\w])({"|".join(BY_NAME)})(?!\w)', r"key:\1", selection)
     try:
-        found = dg.AssetSelection.from_string(words).resolve(defs.resolve_asset_graph())
+        chosen = dg.AssetSelection.all() if selection == "all" else dg.AssetSelection.from_string(words)
+        found = chosen.resolve(defs.resolve_asset_graph())
     except (dg.DagsterError, DagsterInvalidSubsetError) as error:
         cause = f"cannot be read: {' '.join(str(error).split())[:200]}"
         raise BackfillFault(f"selection {selection!r}", cause, "Write clips, frames+, all …") from error
