@@ -91,7 +91,9 @@ def _queue(backfill: Backfill, size: int, instance: dg.DagsterInstance, home: Pa
     instance.add_dynamic_partitions(str(vehicles.name), sorted({str(p.vehicle) for p in backfill.partitions}))
     queued = []
     target = WorkspaceFileTarget([str(home / "workspace.yaml")])
-    with WorkspaceProcessContext(instance=instance, workspace_load_target=target) as process:
+    with WorkspaceProcessContext(
+        instance=instance, workspace_load_target=target, code_server_log_level="WARNING"
+    ) as process:
         workspace = process.create_request_context()
         location = workspace.get_code_location(LOCATION)
         repository = location.get_repository(REPOSITORY)

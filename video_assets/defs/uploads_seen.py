@@ -15,15 +15,18 @@ from video_assets.table_store.table_store import TableStore
 from video_assets.tables import VIDEO_MANIFEST
 
 
+KEYS_OF_A_QUERY = 5000
+"""Databases take some ten thousand parameters of a query."""
+
+
 def seen_uploads(instance: dg.DagsterInstance, partitions: Sequence[Partition]) -> Mapping[Partition, str]:
     """The data version that the upload sensor last reported of these partitions, of those that it ever did."""
-    if not partitions:
-        return {}
-    event = dg.DagsterEventType.ASSET_MATERIALIZATION
-    tags = instance.event_log_storage.get_latest_tags_by_partition(
-        RAW_UPLOADS, event, [DATA_VERSION_TAG], [partition.key for partition in partitions]
-    )
-    found = {p: version for p in partitions if (version := tags.get(p.key, {}).get(DATA_VERSION_TAG))}
+    event, log = dg.DagsterEventType.ASSET_MATERIALIZATION, instance.event_log_storage
+    found: dict[Partition, str] = {}
+    for start in range(0, len(partitions), KEYS_OF_A_QUERY):
+        some = partitions[start : start + KEYS_OF_A_QUERY]
+        tags = log.get_latest_tags_by_partition(RAW_UPLOADS, event, [DATA_VERSION_TAG], [p.key for p in some])
+        found |= {p: version for p in some if (version := tags.get(p.key, {}).get(DATA_VERSION_TAG))}
     # A partition whose uploads are all gone has a manifest of none.
     return {p: PartitionScan().fingerprint if version == GONE else version for p, version in found.items()}
 
@@ -36,9 +39,7 @@ def known_partitions(
     Most of the days of most vehicles have nothing: they are no partitions that anything could be made of.
     """
     names = only or instance.get_dynamic_partitions(str(vehicles.name))
-    found: list[Partition] = []
+    found = {*seen_uploads(instance, [Partition(day, name) for day in days for name in names])}
     for day in days:
-        seen = seen_uploads(instance, [Partition(day, name) for name in names])
-        made = (p for p in tables.partitions(VIDEO_MANIFEST, day) if not only or p.vehicle in only)
-        found += sorted({*seen, *made})
-    return found
+        found |= {p for p in tables.partitions(VIDEO_MANIFEST, day) if not only or p.vehicle in only}
+    return sorted(found)

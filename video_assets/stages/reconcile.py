@@ -33,6 +33,9 @@ MAX_TRIES = 3
 """How often a partition is asked for in one state."""
 
 THREADS = 8
+KEYS_ASKED = 2000
+"""Partitions whose uploads are asked for at once: a question costs more than its keys."""
+
 CHUNK = 64
 """Partitions looked at between two looks at the clock, by so many threads: a look is mostly waiting for the store."""
 
@@ -115,11 +118,9 @@ class Reconciler:
 
     def _search(self, cursor: ReconcileCursor, tick: Tick, deadline: float) -> None:
         """Newest days first: theirs is what people wait for."""
-        for day in sorted(self.days, reverse=True):
-            if cursor.is_behind(day):
-                continue
+        for day, partitions in self._days(cursor):
             whole_day, versions, outdated_of_day = cursor.position is None or cursor.position[0] != day, Versions(), 0
-            for chunk in _chunks(p for p in self._partitions(day) if not cursor.is_behind(day, p.vehicle)):
+            for chunk in _chunks(p for p in partitions if not cursor.is_behind(day, p.vehicle)):
                 states = self._examine(chunk)
                 for state in states:
                     _note(cursor, state.partition, state.outdated, state.fingerprint)
@@ -142,10 +143,15 @@ class Reconciler:
     def _must_stop(self, cursor: ReconcileCursor, deadline: float) -> bool:
         return self.clock() >= deadline or len(cursor.waiting) >= MAX_OPEN
 
-    def _partitions(self, day: str) -> list[Partition]:
-        """Those that have a manifest, or uploads that were seen."""
-        seen = self.uploads([Partition(day, vehicle) for vehicle in self.vehicles])
-        return sorted({*seen, *self.tables.partitions(VIDEO_MANIFEST, day)})
+    def _days(self, cursor: ReconcileCursor) -> Iterator[tuple[str, list[Partition]]]:
+        """The days that the search has not passed, each with the partitions that have a manifest or seen uploads."""
+        days = [day for day in sorted(self.days, reverse=True) if not cursor.is_behind(day)]
+        size = max(1, KEYS_ASKED // max(1, len(self.vehicles)))
+        for block in (days[start : start + size] for start in range(0, len(days), size)):
+            seen = self.uploads([Partition(day, vehicle) for day in block for vehicle in self.vehicles])
+            for day in block:
+                found = {partition for partition in seen if partition.date == day}
+                yield day, sorted({*found, *self.tables.partitions(VIDEO_MANIFEST, day)})
 
     def _look(self, partitions: Sequence[Partition]) -> Iterator[tuple[Sequence[Outdated], str]]:
         """What is not up to date of each, and a hash of the state it is in; a fleet's day has no vehicle."""
@@ -164,7 +170,7 @@ class Reconciler:
     def _look_at_day(self, day: Partition, versions: Versions | None) -> tuple[Sequence[Outdated], str]:
         if versions is None:
             versions = {}
-            for state in self._examine(self._partitions(day.date)):
+            for state in self._examine(list(self.tables.partitions(VIDEO_MANIFEST, day.date))):
                 versions |= data_versions(state.partition, state.known)
         found = examine_day(day, versions, self.tables, self.now)
         return ([found] if found else []), content_id("day", day_version(versions), repr(found))[:16]

@@ -92,7 +92,7 @@ def test_a_run_that_waits_or_a_packed_one_is_left_to_its_work(fleet: SmallFleet)
     fleet.instance.report_runless_asset_event(upload_event(KEY, "seen", None))
     _, _, cursor = tick(fleet, None)
     waiting = fleet.instance.create_run_for_job(
-        defs.resolve_job_def("chain"), tags={"dagster/partition": KEY}, status=dg.DagsterRunStatus.QUEUED
+        defs.resolve_job_def("chain"), tags={"dagster/partition": KEY}, status=dg.DagsterRunStatus.STARTING
     )
     requests, told, _ = tick(fleet, cursor)
     assert requests == []
