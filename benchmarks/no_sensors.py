@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dagster as dg
 
 from video_assets.definitions import defs as _defs
 
-defs = replace(_defs, sensors=[])
+defs = dg.Definitions(assets=_defs.assets, resources=_defs.resources, jobs=_defs.jobs, executor=_defs.executor)

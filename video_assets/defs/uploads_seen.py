@@ -14,7 +14,6 @@ from video_assets.sources.upload_cursor import GONE
 from video_assets.table_store.table_store import TableStore
 from video_assets.tables import VIDEO_MANIFEST
 
-
 KEYS_OF_A_QUERY = 5000
 """Databases take some ten thousand parameters of a query."""
 
