@@ -55,9 +55,10 @@ with dg.DagsterInstance.get() as instance:
         asset_graph=defs.resolve_asset_graph(), backfill_id="single", tags={}, backfill_timestamp=time.time(),
         asset_selection=[dg.AssetKey(name) for name in CHAIN_ASSETS], partition_names=sys.argv[1:],
         dynamic_partitions_store=instance, all_partitions=False, title=None, description=None,
+        run_config=None,
     )
     instance.add_backfill(backfill)
-    while instance.get_backfill("single").status.value in ("REQUESTED", "COMPLETED_FAILED", "IN_PROGRESS"):
+    while instance.get_backfill("single").status.value == "REQUESTED":
         time.sleep(0.2)
     status = instance.get_backfill("single").status.value
     assert status == "COMPLETED_SUCCESS", status

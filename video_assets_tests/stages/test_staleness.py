@@ -64,6 +64,13 @@ def test_what_was_just_made_is_up_to_date(made: Chain) -> None:
         ({"clips_mode": "reference"}, {"clips": "stale: mode was copy, is reference"}),
         ({"clip_seconds": 30}, {"clips": "stale: clip_seconds was unset, is 30; cut was unset, is fast"}),
         ({"frames_quality": 80}, {"frames": "stale: quality was 90, is 80"}),
+        (
+            {"video_extensions": (".bag",)},
+            {
+                "video_manifest": "stale: video_extensions was .mp4,.mov,.mkv,.avi, is .bag",
+                "clips": "stale: bag_camera was unset, is /{camera}/{rest}; bag_version was unset, is 1",
+            },
+        ),
         ({"workers": 7, "max_attempts": 9, "settle_s": 1}, {}),
         ({"path_timezone": "Asia/Tokyo"}, {"video_manifest": "stale: path_timezone was UTC, is Asia/Tokyo"}),
     ],
