@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -22,7 +22,7 @@ from video_assets.tables import FILTERED, FRAMES, OK
 from video_assets.video.crop import Crop, parse_crop
 from video_assets.video.errors import ConcealedErrors, DecodeError, MediaError
 from video_assets.video.filters import FrameFilters
-from video_assets.video.sampling import Scenes, parse_policy
+from video_assets.video.sampling import EverySeconds, Scenes, parse_policy
 from video_assets.video.scenes import require_scene_detection
 
 CODE_VERSION = "2"
@@ -50,8 +50,18 @@ class FramesTask:
 
 
 def recipe(settings: Settings) -> Recipe:
-    """What decides the table besides the clips."""
-    return Recipe(CODE_VERSION, _parameters(settings))
+    """What decides the table besides the clips: what `_parameters` says, in words for people."""
+    policy = parse_policy(settings.frames_sampling)
+    words = {
+        "sampling": f"every_s={policy.delta}" if isinstance(policy, EverySeconds) else settings.frames_sampling,
+        "format": settings.frames_format,
+        "quality": settings.frames_quality if settings.frames_format == "jpeg" else None,
+        "longest_side": settings.frames_longest_side,
+        **asdict(_filters(settings)),
+        "crop": settings.frames_crop,
+        "packing": settings.frames_packing,
+    }
+    return Recipe(CODE_VERSION, {name: str(value) for name, value in words.items() if value is not None})
 
 
 def build_frames(

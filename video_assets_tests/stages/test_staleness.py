@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from video_assets.keys import Partition
+from video_assets.settings import Settings
 from video_assets.sources.listing import scan_partitions
 from video_assets.stages.clips import build_clips
 from video_assets.stages.fleet_daily import Versions, data_versions, roll_up
@@ -64,6 +65,9 @@ def test_what_was_just_made_is_up_to_date(made: Chain) -> None:
         ({"clips_mode": "reference"}, {"clips": "stale: mode was copy, is reference"}),
         ({"clip_seconds": 30}, {"clips": "stale: clip_seconds was unset, is 30; cut was unset, is fast"}),
         ({"frames_quality": 80}, {"frames": "stale: quality was 90, is 80"}),
+        ({"frames_sampling": "fps=1"}, {}),
+        ({"frames_sampling": "fps=2"}, {"frames": "stale: sampling was every_s=1, is every_s=1/2"}),
+        ({"frames_min_sharpness": 5}, {"frames": "stale: min_sharpness was unset, is 5.0"}),
         (
             {"video_extensions": (".bag",)},
             {
@@ -158,3 +162,23 @@ def test_status_counts_and_lists_it(made: Chain) -> None:
     assert (frames.partitions, frames.up_to_date, len(frames.stale), len(frames.missing)) == (1, 0, 1, 0)
     assert f"frames stale: {DAY.key}: quality was 90, is 80" in outdated_lines(stages)
     assert not failures
+
+
+def test_every_setting_of_frames_is_in_their_recipe() -> None:
+    """A new one cannot be forgotten."""
+    changes: dict[str, Any] = {
+        "frames_sampling": "keyframes",
+        "frames_format": "png",
+        "frames_quality": 50,
+        "frames_longest_side": 64,
+        "frames_crop": "auto",
+        "frames_min_sharpness": 1,
+        "frames_min_brightness": 1,
+        "frames_min_phash_distance": 1,
+        "frames_damaged": "filter",
+        "frames_packing": "files",
+    }
+    assert changes.keys() == {name for name in Settings.model_fields if name.startswith("frames_")}
+    plain = recipes(Settings())["frames"]
+    for name, value in changes.items():
+        assert recipes(Settings(**{name: value}))["frames"] != plain, name
