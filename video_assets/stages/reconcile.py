@@ -92,7 +92,8 @@ class Reconciler:
         return tick
 
     def _ask(self, cursor: ReconcileCursor, tick: Tick, deadline: float) -> None:
-        noted = [Partition.from_key(key) for key, one in cursor.open.items() if not one.given_up]
+        cursor.keep_days(self.days)
+        noted = [Partition.from_key(key) for key in cursor.waiting]
         for chunk in _chunks(sorted(noted, key=lambda partition: partition.key, reverse=True)):
             for partition, (outdated, state) in zip(chunk, self._look(chunk), strict=True):
                 self._ask_for(partition, outdated, state, cursor, tick)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 
 from video_assets.errors import VideoAssetsError
+from video_assets.keys import InvalidId, Partition
 
 VERSION = 1
 
@@ -49,11 +51,11 @@ class ReconcileCursor:
                 raise ValueError(f"version {stored['version']}")
             day, vehicle = stored["position"] or ("", "")
             found = {
-                str(key): OpenPartition(str(one["state"]), int(one["tries"]), bool(one["given_up"]))
+                Partition.from_key(key).key: OpenPartition(str(one["state"]), int(one["tries"]), bool(one["given_up"]))
                 for key, one in stored["open"].items()
             }
             return cls(int(stored["generation"]), (str(day), str(vehicle)) if day else None, found)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, InvalidId) as error:
             remedy = "Clear the sensor's cursor in the UI: it finds everything again."
             raise ReconcileCursorError("cursor of the reconciler", f"cannot be read: {error}", remedy) from None
 
@@ -76,6 +78,11 @@ class ReconcileCursor:
     def end_day(self, day: str) -> None:
         """Notes that the search is done with the day."""
         self.position = (day, _END)
+
+    def keep_days(self, days: Collection[str]) -> None:
+        """Forgets what is of other days: they cannot be asked for any more."""
+        kept = set(days)
+        self.open = {key: one for key, one in self.open.items() if Partition.from_key(key).date in kept}
 
     def forget(self, limit: int) -> None:
         """Keeps at most so many that were given up; one that is forgotten is found and tried again."""

@@ -14,7 +14,7 @@ from video_assets.keys import Partition
 from video_assets.stages import reconcile
 from video_assets.stages.fleet_daily import Versions, data_versions, day_version
 from video_assets.stages.reconcile import MAX_TRIES, Reconciler, Request, Tick
-from video_assets.stages.reconcile_cursor import ReconcileCursor, ReconcileCursorError
+from video_assets.stages.reconcile_cursor import OpenPartition, ReconcileCursor, ReconcileCursorError
 from video_assets.stages.staleness import examine
 from video_assets.storage.registry import open_store
 from video_assets.table_store.parquet import ParquetTables
@@ -153,6 +153,14 @@ def test_a_run_under_way_is_not_asked_for(world: World) -> None:
     assert len(world.tick(cursor).requests) == 1
 
 
+def test_a_day_that_has_no_partitions_any_more_is_forgotten(world: World) -> None:
+    cursor = ReconcileCursor()
+    world.tick(cursor)
+    cursor.open["1999-01-01|veh-1"] = OpenPartition("state")
+    assert [request.partition for request in world.tick(cursor).requests] == [KEY]
+    assert list(cursor.open) == [KEY.key]
+
+
 def test_what_fails_each_time_is_given_up_and_tried_again_when_it_changes(world: World) -> None:
     world.broken.add(KEY)
     cursor = ReconcileCursor()
@@ -209,7 +217,17 @@ def test_a_tick_without_time_goes_on_where_the_last_one_stopped(world: World, mo
     assert places == [(day, vehicle) for day in reversed(DAYS) for vehicle in VEHICLES]
 
 
-@pytest.mark.parametrize("text", ["x", "[]", "{}", '{"version": 2}', '{"version": 1, "position": 3, "open": {}}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x",
+        "[]",
+        "{}",
+        '{"version": 1, "position": null, "generation": 1, "open": {"|": {}}}',
+        '{"version": 2}',
+        '{"version": 1, "position": 3, "open": {}}',
+    ],
+)
 def test_a_strange_cursor_says_what_to_do(text: str) -> None:
     with pytest.raises(ReconcileCursorError, match="Clear the sensor's cursor"):
         ReconcileCursor.parse(text)
