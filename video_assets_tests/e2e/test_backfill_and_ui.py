@@ -15,7 +15,7 @@ from video_assets.tables import CHAIN as TABLES
 from video_assets_tests.e2e.fleet import Fleet, lay_out_fleet
 from video_assets_tests.e2e.test_dagster_processes import ROOT, eventually, free_port, running
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 EMPTY = "2026-01-07|veh-1"
 PARTITIONS = [*(f"2026-01-0{day}|veh-{vehicle}" for day in (5, 6) for vehicle in (1, 2, 3)), EMPTY]
@@ -110,7 +110,7 @@ def backfill(api: Api) -> Any:
         found = api.ask(STATUS, id=launched["backfillId"])["partitionBackfillOrError"]
         return found if found["status"].startswith(("COMPLETED", "FAILED", "CANCELED")) else None
 
-    return eventually(ended, 300)
+    return eventually(ended, 500)
 
 
 def test_a_backfill_of_every_partition_ends_green(backfill: Any) -> None:
