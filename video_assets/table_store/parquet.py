@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from video_assets.keys import Partition, data_key, partition_root
 from video_assets.storage.object_store import CommonPrefix, ObjectNotFound, ObjectStore
@@ -42,6 +41,8 @@ class ParquetTables:
     store: ObjectStore
 
     def read(self, table: Table, partition: Partition | None) -> pa.Table:
+        import pyarrow.parquet as pq
+
         try:
             data = self.store.get(data_key(table.name, partition))
         except ObjectNotFound:
@@ -117,6 +118,8 @@ def _holds(stored: bytes, fold: Fold) -> bool:
 
 
 def _provenance(stream: BinaryIO) -> Provenance | None:
+    import pyarrow.parquet as pq
+
     metadata = pq.ParquetFile(stream).schema_arrow.metadata or {}
     return Provenance.parse(metadata.get(_PROVENANCE, b""))
 
@@ -127,6 +130,8 @@ def _table_bytes(rows: pa.Table, provenance: Provenance | None) -> bytes:
 
 def parquet_bytes(rows: pa.Table) -> bytes:
     """Rows as a Parquet file: the same bytes for the same rows."""
+    import pyarrow.parquet as pq  # 10 MB, which a worker can do without while it decodes.
+
     sink = io.BytesIO()
     # Numbers of vectors hardly repeat: a dictionary of them takes twice the time and half again the room.
     columns = [field.name for field in rows.schema if not pa.types.is_fixed_size_list(field.type)]

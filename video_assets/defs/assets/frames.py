@@ -25,6 +25,7 @@ def make_frames(making: Making) -> Made:
     numbers = {
         "frames": fold.count(OK),
         "bytes": pc.sum(fold.rows["image_size_bytes"]).as_py() or 0,
+        "decode_errors": pc.sum(fold.rows["decode_errors"]).as_py() or 0,
         "bytes_read": fold.bytes_read,
         "bytes_total": fold.bytes_total,
     }
