@@ -98,6 +98,8 @@ def test_what_rows_were_made_of_is_stored_with_them(tables: TableStore) -> None:
     assert made_of("b", videos("file:///a", "file:///b")), "the same rows of something else are"
     changed = tables.provenance(VIDEO_MANIFEST, DAY)
     assert changed == Provenance(version, "b", recipe)
+    assert made_of("c", videos(), seconds=0)
+    assert not made_of("c", videos(), seconds=0), "no seconds are no news either"
     assert commit(tables, videos("file:///a")), "made of nobody knows what"
     assert tables.provenance(VIDEO_MANIFEST, DAY) is None
 
