@@ -232,7 +232,7 @@ def _remove_stale(store: ObjectStore, table: pa.Table) -> None:
     import pyarrow.parquet as pq
 
     try:
-        earlier = pq.read_table(io.BytesIO(store.get(TABLE)), columns=["image_url"])
+        earlier = pq.ParquetFile(io.BytesIO(store.get(TABLE))).read(columns=["image_url"])
     except (ObjectNotFound, pa.ArrowException):
         return
     for uri in {*earlier["image_url"].to_pylist()} - {*table["image_url"].to_pylist()}:
