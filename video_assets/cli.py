@@ -152,9 +152,9 @@ def doctor(as_json: JsonOption = False) -> None:
 
 @app.command()
 def status(as_json: JsonOption = False) -> None:
-    """How far each stage is, and what failed."""
+    """How far each stage is, what is stale or missing and why, and what failed."""
     from video_assets.settings import is_missing_folder, load_settings, variable
-    from video_assets.stages.status import chain_status, unmatched_videos
+    from video_assets.stages.status import chain_status, outdated_lines, unmatched_videos
     from video_assets.table_store.registry import open_tables
 
     with _errors_in_words(as_json):
@@ -164,7 +164,7 @@ def status(as_json: JsonOption = False) -> None:
         unmatched: list[str] = []
         if not is_missing_folder(settings.store):
             tables = open_tables(settings)
-            (stages, failures), unmatched = chain_status(tables), unmatched_videos(tables, settings)
+            (stages, failures), unmatched = chain_status(tables, settings), unmatched_videos(tables, settings)
     if not settings.has_source:
         typer.echo(f"{variable('source')} is not set: set it to the folder that holds the uploads.", err=True)
     if as_json:
@@ -176,9 +176,14 @@ def status(as_json: JsonOption = False) -> None:
         typer.echo("Nothing made yet. Run `video-assets up`.")
         return
     _print_table(
-        ["stage", "partitions", "missing", "ok", "failed", "filtered"],
-        [[s.stage, s.partitions, len(s.missing), s.ok, s.failed, s.filtered] for s in stages],
+        ["stage", "up to date", "stale", "missing", "with failures", "rows ok", "failed", "filtered"],
+        [
+            [s.stage, s.up_to_date, len(s.stale), len(s.missing), s.failed_partitions, s.ok, s.failed, s.filtered]
+            for s in stages
+        ],
     )
+    for line in outdated_lines(stages):
+        typer.echo(line)
     for failure in failures:
         where = f"{failure.stage} {failure.partition} [{failure.error_stage}, {counted(failure.attempts, 'attempt')}]"
         video = (
@@ -187,6 +192,46 @@ def status(as_json: JsonOption = False) -> None:
         typer.echo(f"{where}: {video}{failure.error_msg}")
     if unmatched:
         typer.echo(f"{len(unmatched)} unmatched, e.g. {unmatched[0]}")
+
+
+@app.command()
+def backfill(
+    selection: Annotated[
+        str, typer.Argument(help="Assets in Dagster's words: clips, 'frames+', 'clips or frames', all.")
+    ],
+    pack: Annotated[int, typer.Option(min=1, max=10_000, help="Partitions of a run.")],
+    first: Annotated[
+        str, typer.Option("--from", help="The first day, YYYY-MM-DD; by default, the first there is.")
+    ] = "",
+    last: Annotated[str, typer.Option("--to", help="The last day; by default, today.")] = "",
+    vehicle: Annotated[list[str] | None, typer.Option(help="Only this vehicle; may be given several times.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Makes many small partitions in few runs: those of the range that have uploads or a manifest."""
+    from video_assets.dagster_home import home_folder
+    from video_assets.settings import load_settings, resolved_environment
+
+    with _errors_in_words(as_json):
+        variables = resolved_environment(load_settings())
+        home = home_folder(variables.get("DAGSTER_HOME"))
+        # What the code location, loaded here and in the process that describes its jobs, reads.
+        os.environ.update({**variables, "DAGSTER_HOME": str(home)})
+        from video_assets.definitions import defs
+        from video_assets.defs.backfill import run_backfill
+
+        done = run_backfill(defs, home, selection, pack, first=first, last=last, only=vehicle or [])
+    if as_json:
+        _print_json(asdict(done))
+        return
+    typer.echo(
+        f"{counted(len(done.runs), 'run')} of {counted(done.partitions, 'partition')} queued: {', '.join(done.assets)}"
+    )
+    if done.left_out:
+        typer.echo(f"Not packed: {', '.join(done.left_out)}. What is made of these follows by itself.")
+    if done.runs:
+        typer.echo("They start where `video-assets up` or a Dagster daemon runs on this home.")
+    else:
+        typer.echo("Nothing to make: no uploads were seen in this range. `video-assets up` looks for them.")
 
 
 @app.command()

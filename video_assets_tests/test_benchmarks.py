@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import frames, listing
+from benchmarks import backfill, frames, listing
 from benchmarks.encodings import Encoding
 
 CHECKOUT = Path(__file__).parents[1]
@@ -108,3 +108,25 @@ def test_the_transfer_benchmark_gives_every_figure_with_its_peers() -> None:
         for against in ("s5cmd", "boto3")
     ]
     assert all(comparison["wall_ratio"] > 0 and comparison["cpu_ratio"] > 0 for comparison in result)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_backfill_benchmark_ends_in_the_runs_that_it_says(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["backfill", "--partitions", "4", "--pack", "2", "--sample", "1", "--json"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert backfill.main() == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["partitions"], result["runs"], result["sample"]) == (4, 2, 1)
+    assert result["ratio"] == pytest.approx(result["single_s"] / result["packed_s"], rel=0.1)
+    assert "2 runs (to reach at most 20: reached)" in backfill.as_text(result)
+
+
+def test_the_backfill_benchmark_lays_out_a_sparse_source(tmp_path: Path) -> None:
+    """What it does with it takes a minute, and is run with the slow tests."""
+    backfill.lay_out(tmp_path, partitions=30, sample=4)
+    days = [video.parts[-3] for video in (tmp_path / "uploads").rglob("*.mp4")]
+    assert len(days) == 30
+    assert days.count(backfill.SINGLE_DAY) == days.count(backfill.PACKED_DAY) == 4

@@ -60,7 +60,7 @@ def _run_demo(home: DemoHome, videos: Path | None) -> int:
     written = sum(before.get(key) != etag for key, etag in after.items())
     console.print(f"\nObjects written: {written}. Seconds: {time.monotonic() - begun:.1f}\n")
     tables = open_tables(settings)
-    _print_stages(console, tables)
+    _print_stages(console, tables, settings)
     _print_passed_over(console, settings)
     if videos is None:
         _print_search(console, settings)
@@ -87,8 +87,8 @@ def _materialize(console: Console) -> int:
     return failed
 
 
-def _print_stages(console: Console, tables: TableStore) -> None:
-    stages, failures = chain_status(tables)
+def _print_stages(console: Console, tables: TableStore, settings: Settings) -> None:
+    stages, failures = chain_status(tables, settings)
     table = Table("stage", "partitions", "ok", "failed", "filtered", box=None, header_style="bold")
     for stage in stages:
         table.add_row(*(str(v) for v in (stage.stage, stage.partitions, stage.ok, stage.failed, stage.filtered)))

@@ -18,6 +18,7 @@ from video_assets.stages.probe import source_columns, stream_columns, truth_colu
 from video_assets.stages.windows import Windowing, later, seconds_into_source, write_windows
 from video_assets.storage.object_store import ObjectStore, StoreError
 from video_assets.storage.registry import open_store, split_uri
+from video_assets.table_store.provenance import Recipe
 from video_assets.table_store.table_store import Fold, TableStore
 from video_assets.tables import CLIPS, OK
 from video_assets.video.errors import MediaError, NotAVideo
@@ -54,6 +55,14 @@ class ClipTask:
     row: Mapping[str, Any]
 
 
+def recipe(settings: Settings) -> Recipe:
+    """What decides the table besides the manifest."""
+    parameters = _parameters(settings.clips_mode, _windowing(settings))
+    if SUFFIX in settings.video_extensions:
+        parameters |= {"bag_camera": settings.bag_camera, "bag_version": BAG_VERSION}
+    return Recipe(CODE_VERSION, parameters)
+
+
 def build_clips(
     partition: Partition,
     manifest: Callable[[], pa.Table],
@@ -71,7 +80,17 @@ def build_clips(
             if row["status"] == OK:
                 yield _item(row, partition, source, store, settings)
 
-    return run_stage(CLIPS, partition, manifest, items, make_clip, tables=tables, settings=settings, report=report)
+    return run_stage(
+        CLIPS,
+        partition,
+        manifest,
+        items,
+        make_clip,
+        recipe=recipe(settings),
+        tables=tables,
+        settings=settings,
+        report=report,
+    )
 
 
 def _item(row: Row, partition: Partition, source: ObjectStore | None, store: ObjectStore, settings: Settings) -> Item:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from video_assets.sources.registry import open_source
 from video_assets.sources.source_objects import SourceStore
 from video_assets.stages.items import Row, failed_row
 from video_assets.storage.object_store import ObjectInfo, ObjectNotFound
+from video_assets.table_store.provenance import Recipe
 from video_assets.table_store.table_store import Fold, PartitionNotFound, TableStore
 from video_assets.tables import OK, UNMATCHED, VIDEO_MANIFEST
 
@@ -39,6 +41,19 @@ def open_listing(
     return open_source(settings, with_files=with_files, report=report)
 
 
+def recipe(settings: Settings) -> Recipe:
+    """What decides which rows of the source are a partition's, and what they say."""
+    return Recipe(
+        CODE_VERSION,
+        {
+            "path_template": settings.path_template,
+            "video_extensions": ",".join(settings.video_extensions),
+            "timezone": settings.timezone,
+            "path_timezone": settings.path_timezone or settings.timezone,
+        },
+    )
+
+
 def build_manifest(
     partition: Partition,
     *,
@@ -50,6 +65,7 @@ def build_manifest(
 
     Videos of the earlier manifest that are gone from the source stay, with `source_deleted_at` (SPEC R3, keep).
     """
+    begun = time.monotonic()
     listing = open_listing(settings, with_files=True, report=report)
     base = tables.version(VIDEO_MANIFEST, partition)
     earlier = _earlier(tables, partition)
@@ -61,9 +77,17 @@ def build_manifest(
     known = {(without_endpoint(row["video_path"]), row["etag"]) for row in earlier}
     made = sum((without_endpoint(row["video_path"]), row["etag"]) not in known for row in uploads)
     table = VIDEO_MANIFEST.rows(sorted(rows, key=lambda row: row["video_path"]))
-    return Manifest(
-        Fold(VIDEO_MANIFEST, partition, table, base, made=made), dict(listing.skipped), listing.named_examples()
+    fold = Fold(
+        VIDEO_MANIFEST,
+        partition,
+        table,
+        base,
+        made=made,
+        upstream_version=_scan(table.to_pylist(), listing.store).fingerprint,
+        recipe=recipe(settings),
+        seconds=time.monotonic() - begun,
     )
+    return Manifest(fold, dict(listing.skipped), listing.named_examples())
 
 
 def _still(row: Row, partition: Partition, listing: Listing) -> Row | None:
@@ -117,6 +141,11 @@ def manifest_scan(partition: Partition, tables: TableStore, source: SourceStore)
         rows = tables.read(VIDEO_MANIFEST, partition).to_pylist()
     except PartitionNotFound:
         return None
+    return _scan(rows, source)
+
+
+def _scan(rows: list[Row], source: SourceStore) -> PartitionScan:
+    """The present objects among a manifest's rows, as a scan of the source sees them."""
     scan = PartitionScan()
     infos = {source.key_of(row["video_path"]): row for row in rows if row["source_deleted_at"] is None}
     for key in sorted(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator, Set
 from typing import Any
 
@@ -14,8 +15,9 @@ from video_assets.keys import Partition, content_id, without_endpoint
 from video_assets.settings import Settings
 from video_assets.stages.embeddings import FRAME_COLUMNS, VECTOR_COLUMNS, Place, read_vectors
 from video_assets.stages.items import Report
-from video_assets.table_store.table_store import Fold, TableError, TableStore
-from video_assets.tables import OK, VECTOR_INDEX
+from video_assets.table_store.provenance import Recipe
+from video_assets.table_store.table_store import Fold, TableError, TableStore, fingerprint
+from video_assets.tables import EMBEDDINGS, OK, VECTOR_INDEX
 from video_assets.vectors.registry import open_vector_index
 from video_assets.vectors.sync import sync_partition
 from video_assets.vectors.vector_index import Point, PointFilter, VectorIndex, point_id
@@ -28,6 +30,11 @@ _URIS = ("video_path", "image_url")
 """Of the payload, what is a URI. Searches say them through the endpoint that is set."""
 
 _ROWS = 1_000
+
+
+def recipe(settings: Settings) -> Recipe:
+    """What decides the points besides the vectors: another index has none of them yet."""
+    return Recipe(CODE_VERSION, {"models": ",".join(sorted(settings.embed_models)), "index": settings.index})
 
 
 def build_index(
@@ -45,6 +52,7 @@ def build_index(
     index = open_vector_index(settings.index, api_key=settings.qdrant_api_key)
     try:
         with tables.writer(VECTOR_INDEX, partition):
+            begun = time.monotonic()
             base = tables.version(VECTOR_INDEX, partition)
             upstream = embeddings()
             models = sorted({*settings.embed_models, *_indexed_models(tables, partition)})
@@ -57,7 +65,17 @@ def build_index(
                 report(f"vector_index: {model}: {row['points']} points, {changed} changed")
     finally:
         index.close()
-    return Fold(VECTOR_INDEX, partition, VECTOR_INDEX.rows(rows), base, made=made, upstream=upstream)
+    return Fold(
+        VECTOR_INDEX,
+        partition,
+        VECTOR_INDEX.rows(rows),
+        base,
+        made=made,
+        upstream=upstream,
+        upstream_version=fingerprint(EMBEDDINGS, upstream),
+        recipe=recipe(settings),
+        seconds=time.monotonic() - begun,
+    )
 
 
 def _indexed_models(tables: TableStore, partition: Partition) -> set[str]:
