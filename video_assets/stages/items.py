@@ -20,7 +20,7 @@ from video_assets.storage.object_store import ObjectChanged, StoreUnavailable
 from video_assets.table_store.items import ItemRecord, ItemRecords
 from video_assets.table_store.parquet import ParquetTables
 from video_assets.table_store.table_store import Fold
-from video_assets.tables import CLIPS, FAILED, FRAMES, OK, Table
+from video_assets.tables import CLIPS, FAILED, FRAMES, ITEM, OK, Table
 from video_assets.work.messages import MEMORY_STAGE
 from video_assets.work.pool import Done, Failed, run_items
 from video_assets.work.progress import Progress
@@ -231,7 +231,7 @@ class _PartitionWork:
 def fold(table: Table, records: Iterable[tuple[Item, ItemRecord]]) -> pa.Table:
     """The rows of the records, with the facts of their items, as one table in the order of its key."""
     rows = [
-        {**row, **item.facts(row), "attempts": record.attempts}
+        {**row, **item.facts(row), ITEM.name: item.item_id, "attempts": record.attempts}
         for item, record in records
         for row in record.rows.to_pylist()
     ]
