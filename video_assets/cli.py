@@ -123,8 +123,7 @@ def status(as_json: JsonOption = False) -> None:
     """How far each stage is, and what failed."""
     from video_assets.settings import is_missing_folder, load_settings, variable
     from video_assets.stages.status import chain_status, unmatched_videos
-    from video_assets.storage.registry import open_store
-    from video_assets.table_store.parquet import ParquetTables
+    from video_assets.table_store.registry import open_tables
 
     with _errors_in_words(as_json):
         settings = load_settings()
@@ -132,7 +131,7 @@ def status(as_json: JsonOption = False) -> None:
         failures: list[Failure] = []
         unmatched: list[str] = []
         if not is_missing_folder(settings.store):
-            tables = ParquetTables(open_store(settings.store))
+            tables = open_tables(settings)
             (stages, failures), unmatched = chain_status(tables), unmatched_videos(tables, settings)
     if settings.source is None:
         typer.echo(f"{variable('source')} is not set: set it to the folder that holds the uploads.", err=True)
@@ -213,11 +212,10 @@ def search(
 def _why_nothing(settings: Settings, vehicle: str | None, camera: str | None, date: str | None) -> str:
     """Which of the filters names something that there is not, and what there is."""
     from video_assets.stages.status import known_sources
-    from video_assets.storage.registry import open_store
-    from video_assets.table_store.parquet import ParquetTables
+    from video_assets.table_store.registry import open_tables
 
     with _errors_in_words():
-        known = known_sources(ParquetTables(open_store(settings.store)))
+        known = known_sources(open_tables(settings))
     given = {"vehicle": (vehicle, known.vehicles), "camera": (camera, known.cameras), "day": (date, known.dates)}
     for kind, (name, names) in given.items():
         if name is not None and name not in names:

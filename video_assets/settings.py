@@ -41,6 +41,9 @@ class Settings(OssSettings, BaseSettings):
     store: str = Field(
         "data/store", description="Where tables, records and blobs go: a directory or URI (as for the source)."
     )
+    tables: Literal["parquet", "odps"] = Field(
+        "parquet", description="Where tables live: as Parquet files in the store, or in ODPS (MaxCompute)."
+    )
     index: str = Field("data/index", description="The vector index: a directory (embedded) or a Qdrant server's URL.")
     qdrant_api_key: SecretStr | None = Field(None, description="API key of the Qdrant server.")
 

@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "settings_faults": {"errors"},
     "settings": {"errors", "path_template", "cloud_settings", "settings_faults"},
     "storage": GROUND,
-    "table_store": GROUND | {"storage"},
+    "table_store": GROUND | {"settings_faults", "storage"},
     "sources": GROUND | {"storage"},
     "video": {"errors"},
     "work": {"errors"},

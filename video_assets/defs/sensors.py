@@ -14,7 +14,7 @@ from video_assets.sources.listing import Listing, scan_partitions
 from video_assets.sources.upload_cursor import UploadCursor
 from video_assets.stages.manifest import manifest_scan, open_listing
 from video_assets.storage.object_store import StoreUnavailable
-from video_assets.table_store.parquet import ParquetTables
+from video_assets.table_store.table_store import TableStore
 
 MAX_RUNS_PER_TICK = 50
 """More wait for the next tick: a sensor has 60 seconds."""
@@ -70,7 +70,7 @@ def _tick_text(videos: int, changed: int, left: int, listing: Listing) -> str:
     return "; ".join([f"{counted(videos, 'video')}, {news}", *listing.passed_over()])
 
 
-def _in_manifest(partition_key: str, listing: Listing, tables: ParquetTables) -> str | None:
+def _in_manifest(partition_key: str, listing: Listing, tables: TableStore) -> str | None:
     """The fingerprint that the manifest has, where a run that this sensor did not start made one."""
     scan = manifest_scan(Partition.from_key(partition_key), tables, listing.store)
     return scan.fingerprint if scan else None

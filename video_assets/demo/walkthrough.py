@@ -20,7 +20,8 @@ from video_assets.stages.frames import draw_contact_sheet
 from video_assets.stages.manifest import open_listing
 from video_assets.stages.status import chain_status
 from video_assets.storage.registry import open_store
-from video_assets.table_store.parquet import ParquetTables
+from video_assets.table_store.registry import open_tables
+from video_assets.table_store.table_store import TableStore
 from video_assets.tables import FRAMES
 from video_assets.vectors.vector_index import PointFilter
 
@@ -53,7 +54,7 @@ def _run_demo(home: DemoHome, videos: Path | None) -> int:
     after = objects(settings)
     written = sum(before.get(key) != etag for key, etag in after.items())
     console.print(f"\nObjects written: {written}. Seconds: {time.monotonic() - begun:.1f}\n")
-    tables = ParquetTables(open_store(settings.store))
+    tables = open_tables(settings)
     _print_stages(console, tables)
     _print_passed_over(console, settings)
     if videos is None:
@@ -81,7 +82,7 @@ def _materialize(console: Console) -> int:
     return failed
 
 
-def _print_stages(console: Console, tables: ParquetTables) -> None:
+def _print_stages(console: Console, tables: TableStore) -> None:
     stages, failures = chain_status(tables)
     table = Table("stage", "partitions", "ok", "failed", "filtered", box=None, header_style="bold")
     for stage in stages:
@@ -110,7 +111,7 @@ def _print_search(console: Console, settings: Settings) -> None:
         console.print(f"  {frame.score:.3f}  {frame.vehicle} {frame.camera} {when}  {labels}")
 
 
-def _draw(home: DemoHome, tables: ParquetTables) -> None:
+def _draw(home: DemoHome, tables: TableStore) -> None:
     rows = {partition: tables.read(FRAMES, partition) for partition in islice(tables.partitions(FRAMES), 100)}
     sheet = draw_contact_sheet(rows)
     if sheet is not None:

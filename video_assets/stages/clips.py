@@ -17,8 +17,7 @@ from video_assets.stages.probe import source_columns, stream_columns, truth_colu
 from video_assets.stages.windows import Windowing, later, seconds_into_source, write_windows
 from video_assets.storage.object_store import ObjectStore, StoreError
 from video_assets.storage.registry import open_store, split_uri
-from video_assets.table_store.parquet import ParquetTables
-from video_assets.table_store.table_store import Fold
+from video_assets.table_store.table_store import Fold, TableStore
 from video_assets.tables import CLIPS, OK
 from video_assets.video.errors import MediaError, NotAVideo
 from video_assets.video.sampling import exact
@@ -54,17 +53,18 @@ def build_clips(
     partition: Partition,
     manifest: Callable[[], pa.Table],
     *,
-    tables: ParquetTables,
+    tables: TableStore,
     settings: Settings,
     report: Report,
 ) -> Fold:
     """One clip for each row of the manifest."""
+    store = open_store(settings.store)
 
     def items(rows: pa.Table) -> Iterator[Item]:
         source = open_store(settings.source_uri()) if len(rows) else None
         for row in rows.to_pylist():
             if row["status"] == OK and source is not None:
-                yield _item(row, partition, source, tables.store, settings)
+                yield _item(row, partition, source, store, settings)
 
     return run_stage(CLIPS, partition, manifest, items, make_clip, tables=tables, settings=settings, report=report)
 

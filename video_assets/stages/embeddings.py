@@ -17,8 +17,7 @@ from video_assets.stages.images import read_images
 from video_assets.stages.items import Item, Outcome, Report, Row, run_stage
 from video_assets.storage.registry import open_store, split_uri
 from video_assets.table_store.items import ItemRecords
-from video_assets.table_store.parquet import ParquetTables
-from video_assets.table_store.table_store import Fold
+from video_assets.table_store.table_store import Fold, TableStore
 from video_assets.tables import EMBEDDINGS, OK
 
 if TYPE_CHECKING:
@@ -68,12 +67,12 @@ def build_embeddings(
     partition: Partition,
     frames: Callable[[], pa.Table],
     *,
-    tables: ParquetTables,
+    tables: TableStore,
     settings: Settings,
     report: Report,
 ) -> Fold:
     """One item for each clip and model; a model added later embeds without touching the others."""
-    records = ItemRecords(tables.store, EMBEDDINGS, partition)
+    records = ItemRecords(open_store(settings.store), EMBEDDINGS, partition)
 
     def items(rows: pa.Table) -> Iterator[Item]:
         good = [row for row in rows.to_pylist() if row["status"] == OK]

@@ -7,8 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from video_assets.keys import Partition
-from video_assets.table_store.parquet import ParquetTables
-from video_assets.table_store.table_store import Fold, PartitionNotFound
+from video_assets.table_store.table_store import Fold, PartitionNotFound, TableStore
 from video_assets.tables import (
     CLIPS,
     EMBEDDINGS,
@@ -25,7 +24,7 @@ CODE_VERSION = "1"
 """Raised when the same tables would give other rows."""
 
 
-def roll_up(day: Partition, *, tables: ParquetTables) -> Fold:
+def roll_up(day: Partition, *, tables: TableStore) -> Fold:
     """One row for each vehicle that has a manifest of the day. A stage not yet materialized counts null, not 0."""
     base = tables.version(FLEET_DAILY, day)
     vehicles = list(tables.partitions(VIDEO_MANIFEST, day.date))
@@ -33,7 +32,7 @@ def roll_up(day: Partition, *, tables: ParquetTables) -> Fold:
     return Fold(FLEET_DAILY, day, rows, base, made=len(rows))
 
 
-def _vehicle_row(partition: Partition, tables: ParquetTables) -> dict[str, Any]:
+def _vehicle_row(partition: Partition, tables: TableStore) -> dict[str, Any]:
     manifest, clips, frames, embeddings = (
         _find(tables, table, partition) for table in (VIDEO_MANIFEST, CLIPS, FRAMES, EMBEDDINGS)
     )
@@ -53,7 +52,7 @@ def _vehicle_row(partition: Partition, tables: ParquetTables) -> dict[str, Any]:
     }
 
 
-def _find(tables: ParquetTables, table: Table, partition: Partition) -> pa.Table | None:
+def _find(tables: TableStore, table: Table, partition: Partition) -> pa.Table | None:
     try:
         return tables.read(table, partition)
     except PartitionNotFound:

@@ -16,8 +16,7 @@ from video_assets.stages.items import Item, Outcome, Report, Row, failed_row, ru
 from video_assets.stages.windows import later, seconds_into_source
 from video_assets.storage.object_store import ObjectStore
 from video_assets.storage.registry import open_store, split_uri
-from video_assets.table_store.parquet import ParquetTables
-from video_assets.table_store.table_store import Fold
+from video_assets.table_store.table_store import Fold, TableStore
 from video_assets.tables import FILTERED, FRAMES, OK
 from video_assets.video.crop import Crop, parse_crop
 from video_assets.video.errors import ConcealedErrors, DecodeError, MediaError
@@ -53,7 +52,7 @@ def build_frames(
     partition: Partition,
     clips: Callable[[], pa.Table],
     *,
-    tables: ParquetTables,
+    tables: TableStore,
     settings: Settings,
     report: Report,
 ) -> Fold:
@@ -63,9 +62,10 @@ def build_frames(
         SceneDetectionUnavailable: see `require_sampling`.
     """
     require_sampling(settings)
+    store = open_store(settings.store)
 
     def items(rows: pa.Table) -> Iterator[Item]:
-        return (_item(row, partition, tables.store, settings) for row in rows.to_pylist() if row["status"] == OK)
+        return (_item(row, partition, store, settings) for row in rows.to_pylist() if row["status"] == OK)
 
     return run_stage(FRAMES, partition, clips, items, make_frames, tables=tables, settings=settings, report=report)
 

@@ -17,9 +17,9 @@ from video_assets.errors import VideoAssetsError
 from video_assets.keys import Partition
 from video_assets.settings import Settings
 from video_assets.storage.object_store import ObjectChanged, StoreUnavailable
+from video_assets.storage.registry import open_store
 from video_assets.table_store.items import ItemRecord, ItemRecords
-from video_assets.table_store.parquet import ParquetTables
-from video_assets.table_store.table_store import Fold
+from video_assets.table_store.table_store import Fold, TableStore
 from video_assets.tables import CLIPS, FAILED, FRAMES, ITEM, OK, Table
 from video_assets.work.messages import MEMORY_STAGE
 from video_assets.work.pool import Done, Failed, run_items
@@ -94,7 +94,7 @@ def run_stage(
     items: Callable[[pa.Table], Iterable[Item]],
     function: Callable[[Any], Outcome],
     *,
-    tables: ParquetTables,
+    tables: TableStore,
     settings: Settings,
     report: Report,
 ) -> Fold:
@@ -107,13 +107,14 @@ def run_stage(
     Raises:
         StageStopped: see STOPPING_STAGES. No item is charged with an attempt.
     """
+    store = open_store(settings.store)
     # What killed runs left half-written; nothing of a living one is touched.
-    tables.store.sweep()
+    store.sweep()
     with tables.writer(table, partition):
         base = tables.version(table, partition)
         rows = upstream()
         by_id = {item.item_id: item for item in items(rows)}
-        records = ItemRecords(tables.store, table, partition)
+        records = ItemRecords(store, table, partition)
         work = _PartitionWork(table, by_id, records, *records.load(by_id), settings)
         due = work.due()
         progress = Progress(report, unit=table.name, total=len(due))

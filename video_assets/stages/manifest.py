@@ -13,8 +13,7 @@ from video_assets.sources.listing import Listing, PartitionScan, Upload, scan_pa
 from video_assets.stages.items import Row, failed_row
 from video_assets.storage.object_store import ObjectInfo, ObjectNotFound, ObjectStore
 from video_assets.storage.registry import open_store
-from video_assets.table_store.parquet import ParquetTables
-from video_assets.table_store.table_store import Fold, PartitionNotFound
+from video_assets.table_store.table_store import Fold, PartitionNotFound, TableStore
 from video_assets.tables import OK, UNMATCHED, VIDEO_MANIFEST
 
 SOURCE = "listing"
@@ -37,7 +36,7 @@ def open_listing(settings: Settings) -> Listing:
     return Listing(open_store(settings.source_uri()), settings.template(), settings.settle_s, settings.start_date)
 
 
-def build_manifest(partition: Partition, *, tables: ParquetTables, settings: Settings) -> Manifest:
+def build_manifest(partition: Partition, *, tables: TableStore, settings: Settings) -> Manifest:
     """Lists the partition's uploads. A listing that cannot be finished raises: it is never taken for empty.
 
     Videos of the earlier manifest that are gone from the source stay, with `source_deleted_at` (SPEC R3, keep).
@@ -78,7 +77,7 @@ def _still(row: Row, partition: Partition, listing: Listing) -> Row | None:
     return None if elsewhere else row
 
 
-def build_unmatched(*, tables: ParquetTables, settings: Settings) -> Manifest:
+def build_unmatched(*, tables: TableStore, settings: Settings) -> Manifest:
     """Reads the whole source for the videos that belong to no partition."""
     listing = open_listing(settings)
     base = tables.version(UNMATCHED, None)
@@ -91,7 +90,7 @@ def build_unmatched(*, tables: ParquetTables, settings: Settings) -> Manifest:
     return Manifest(Fold(UNMATCHED, None, table, base), dict(listing.skipped), listing.named_examples())
 
 
-def scan_source(listing: Listing, tables: ParquetTables) -> dict[Partition, PartitionScan]:
+def scan_source(listing: Listing, tables: TableStore) -> dict[Partition, PartitionScan]:
     """Every partition that has uploads, and (empty) those whose manifest has some that are gone."""
     scans = scan_partitions(listing.everything())
     for partition in tables.partitions(VIDEO_MANIFEST):
@@ -102,7 +101,7 @@ def scan_source(listing: Listing, tables: ParquetTables) -> dict[Partition, Part
     return scans
 
 
-def manifest_scan(partition: Partition, tables: ParquetTables, source: ObjectStore) -> PartitionScan | None:
+def manifest_scan(partition: Partition, tables: TableStore, source: ObjectStore) -> PartitionScan | None:
     """What the committed manifest has of the source's present objects; None where there is no manifest."""
     try:
         rows = tables.read(VIDEO_MANIFEST, partition).to_pylist()
@@ -142,7 +141,7 @@ def _row(store: ObjectStore, upload: Upload) -> Row:
     }
 
 
-def _earlier(tables: ParquetTables, partition: Partition) -> list[Row]:
+def _earlier(tables: TableStore, partition: Partition) -> list[Row]:
     try:
         rows: list[Row] = tables.read(VIDEO_MANIFEST, partition).to_pylist()
     except PartitionNotFound:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from video_assets.keys import Partition
 from video_assets.settings import Settings
 from video_assets.stages.failures import source_key
-from video_assets.table_store.parquet import ParquetTables
-from video_assets.table_store.table_store import TableError
+from video_assets.table_store.table_store import TableError, TableStore
 from video_assets.tables import CHAIN, FAILED, FILTERED, OK, UNMATCHED, VIDEO_MANIFEST
 
 
@@ -37,7 +36,7 @@ class Failure:
     attempts: int
 
 
-def chain_status(tables: ParquetTables) -> tuple[list[StageStatus], list[Failure]]:
+def chain_status(tables: TableStore) -> tuple[list[StageStatus], list[Failure]]:
     """Every stage with its counts of rows, and every failed row."""
     statuses, failures = [], []
     before: list[Partition] = []
@@ -62,7 +61,7 @@ def chain_status(tables: ParquetTables) -> tuple[list[StageStatus], list[Failure
     return statuses, failures
 
 
-def unmatched_videos(tables: ParquetTables, settings: Settings) -> list[str]:
+def unmatched_videos(tables: TableStore, settings: Settings) -> list[str]:
     """Every video of the source that belongs to no vehicle or day, with the reason, when they were last listed."""
     try:
         rows = tables.read(UNMATCHED, None).to_pylist()
@@ -80,7 +79,7 @@ class KnownSources:
     dates: list[str]
 
 
-def known_sources(tables: ParquetTables) -> KnownSources:
+def known_sources(tables: TableStore) -> KnownSources:
     """The vehicles, cameras and days that have videos."""
     vehicles: set[str] = set()
     cameras: set[str] = set()

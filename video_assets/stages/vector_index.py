@@ -15,8 +15,7 @@ from video_assets.keys import Partition, content_id
 from video_assets.settings import Settings
 from video_assets.stages.embeddings import FRAME_COLUMNS, VECTOR_COLUMNS, read_vectors
 from video_assets.stages.items import Report
-from video_assets.table_store.parquet import ParquetTables
-from video_assets.table_store.table_store import Fold, TableError
+from video_assets.table_store.table_store import Fold, TableError, TableStore
 from video_assets.tables import OK, VECTOR_INDEX
 from video_assets.vectors.registry import open_vector_index
 from video_assets.vectors.sync import sync_partition
@@ -32,7 +31,7 @@ def build_index(
     partition: Partition,
     embeddings: Callable[[], pa.Table],
     *,
-    tables: ParquetTables,
+    tables: TableStore,
     settings: Settings,
     report: Report,
 ) -> Fold:
@@ -58,7 +57,7 @@ def build_index(
     return Fold(VECTOR_INDEX, partition, VECTOR_INDEX.rows(rows), base, made=made, upstream=upstream)
 
 
-def _indexed_models(tables: ParquetTables, partition: Partition) -> set[str]:
+def _indexed_models(tables: TableStore, partition: Partition) -> set[str]:
     """The models that the partition has points of, by the earlier commit."""
     try:
         return set(tables.read(VECTOR_INDEX, partition)["model"].to_pylist())

@@ -45,7 +45,8 @@ class SmallFleet:
 
     def run(self, assets: Sequence[str], **options: object) -> dg.ExecuteInProcessResult:
         """One run of these assets, with this fleet's resources."""
-        settings = Settings(source=str(self.root / "uploads"), index=str(self.root / "index"), workers=1)
+        places = {"source": "uploads", "store": "store", "index": "index"}
+        settings = Settings(**{name: str(self.root / folder) for name, folder in places.items()}, workers=1)
         resources = {"settings": settings, "tables": self.tables, "io_manager": TableIOManager(self.tables)}
         merged = dg.Definitions(assets=list(defs.assets or []), resources=resources, executor=dg.in_process_executor)
         job = merged.resolve_implicit_global_asset_job_def()

@@ -51,7 +51,8 @@ def videos(tmp_path: Path, server: OssServer) -> Path:
 
 
 def run_chain(source: str, home: str, index: Path, **changes: Any) -> dict[str, Fold]:
-    settings = Settings(**{"source": source, "index": str(index), "workers": 1, "settle_s": 0, **changes})
+    places = {"source": source, "store": home, "index": str(index)}
+    settings = Settings(**{**places, "workers": 1, "settle_s": 0, **changes})
     tables, silent = ParquetTables(open_store(home, create=True)), {"settings": settings, "report": lambda line: None}
     folds = {"video_manifest": build_manifest(DAY, tables=tables, settings=settings).fold}
     tables.commit(folds["video_manifest"])

@@ -37,6 +37,7 @@ from video_assets_tests.embedding.tiny_clip import write_tiny_clip
 from video_assets_tests.video.make_video import make_video
 
 DAY = Partition("2026-01-03", "veh-7")
+PLACES = {"source": "uploads", "store": "store", "index": "index"}
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Chain:
         return ParquetTables(open_store(str(self.root / "store"), create=True))
 
     def settings(self, **changes: Any) -> Settings:
-        places = {"source": str(self.root / "uploads"), "index": str(self.root / "index")}
+        places = {name: str(self.root / folder) for name, folder in PLACES.items()}
         return Settings(**{**places, "workers": 1, **changes})
 
     def run(self, **changes: Any) -> dict[str, Fold]:

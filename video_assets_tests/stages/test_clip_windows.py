@@ -58,9 +58,8 @@ class Clips:
         return ParquetTables(open_store(str(self.root / "store"), create=True))
 
     def run(self, **changes: Any) -> tuple[Fold, Fold]:
-        settings = Settings(
-            source=str(self.root / "uploads"), index=str(self.root / "index"), **{"workers": 1, **changes}
-        )
+        places = {"source": "uploads", "store": "store", "index": "index"}
+        settings = Settings(**{**{k: str(self.root / v) for k, v in places.items()}, "workers": 1, **changes})
         tables, quiet = self.tables, {"settings": settings, "report": lambda line: None}
         tables.commit(build_manifest(DAY, tables=tables, settings=settings).fold)
         clips = build_clips(DAY, partial(tables.read, VIDEO_MANIFEST, DAY), tables=tables, **quiet)  # type: ignore[arg-type]

@@ -44,7 +44,7 @@ def run(tables: ParquetTables, behaviours: dict[str, Behaviour], **changes: Any)
         lambda rows: items,
         behave,
         tables=tables,
-        settings=settings(**changes),
+        settings=settings(store=tables.store.uri, **changes),
         report=lambda line: None,
     )
 

@@ -21,6 +21,7 @@ from video_assets.tables import CLIPS, VIDEO_MANIFEST
 
 DAY = Partition("2026-01-03", "veh-7")
 EXTENSIONS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mpg", ".h264")
+PLACES = {"source": "uploads", "store": "store", "index": "index"}
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Uploads:
         return path
 
     def settings(self, **changes: Any) -> Settings:
-        places = {"source": str(self.root / "uploads"), "index": str(self.root / "index")}
+        places = {name: str(self.root / folder) for name, folder in PLACES.items()}
         return Settings(**{**places, "workers": 2, "video_extensions": EXTENSIONS, **changes})
 
     def manifest(self, **changes: Any) -> Manifest:

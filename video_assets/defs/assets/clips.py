@@ -11,7 +11,7 @@ from video_assets.io_managers.table_io_manager import Upstream
 from video_assets.keys import Partition
 from video_assets.settings import Settings
 from video_assets.stages.clips import CODE_VERSION, build_clips
-from video_assets.table_store.parquet import ParquetTables
+from video_assets.table_store.table_store import TableStore
 from video_assets.tables import CLIPS, OK
 
 
@@ -30,7 +30,7 @@ def clips(
     context: dg.AssetExecutionContext,
     video_manifest: Upstream,
     settings: dg.ResourceParam[Settings],
-    tables: dg.ResourceParam[ParquetTables],
+    tables: dg.ResourceParam[TableStore],
 ):
     def make(partition: Partition) -> Made:
         upstream = video_manifest.reader(partition.key)

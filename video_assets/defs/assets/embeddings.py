@@ -11,7 +11,7 @@ from video_assets.io_managers.table_io_manager import Upstream
 from video_assets.keys import Partition
 from video_assets.settings import Settings
 from video_assets.stages.embeddings import build_embeddings, code_version
-from video_assets.table_store.parquet import ParquetTables
+from video_assets.table_store.table_store import TableStore
 from video_assets.tables import EMBEDDINGS, OK
 
 
@@ -30,7 +30,7 @@ def embeddings(
     context: dg.AssetExecutionContext,
     frames: Upstream,
     settings: dg.ResourceParam[Settings],
-    tables: dg.ResourceParam[ParquetTables],
+    tables: dg.ResourceParam[TableStore],
 ):
     def make(partition: Partition) -> Made:
         upstream = frames.reader(partition.key)

@@ -11,8 +11,7 @@ from video_assets.defs.partitions import dates
 from video_assets.keys import Partition
 from video_assets.settings import Settings
 from video_assets.stages.fleet_daily import CODE_VERSION, roll_up
-from video_assets.table_store.parquet import ParquetTables
-from video_assets.table_store.table_store import Fold
+from video_assets.table_store.table_store import Fold, TableStore
 from video_assets.tables import FLEET_DAILY
 
 
@@ -26,7 +25,7 @@ from video_assets.tables import FLEET_DAILY
 def fleet_daily(
     context: dg.AssetExecutionContext,
     settings: dg.ResourceParam[Settings],
-    tables: dg.ResourceParam[ParquetTables],
+    tables: dg.ResourceParam[TableStore],
 ):
     def make(partition: Partition) -> Made:
         fold = roll_up(partition, tables=tables)

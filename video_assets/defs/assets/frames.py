@@ -15,8 +15,7 @@ from video_assets.io_managers.table_io_manager import Upstream
 from video_assets.keys import Partition
 from video_assets.settings import Settings
 from video_assets.stages.frames import CODE_VERSION, build_frames, draw_contact_sheet
-from video_assets.table_store.parquet import ParquetTables
-from video_assets.table_store.table_store import Fold
+from video_assets.table_store.table_store import Fold, TableStore
 from video_assets.tables import FRAMES, OK
 
 
@@ -35,7 +34,7 @@ def frames(
     context: dg.AssetExecutionContext,
     clips: Upstream,
     settings: dg.ResourceParam[Settings],
-    tables: dg.ResourceParam[ParquetTables],
+    tables: dg.ResourceParam[TableStore],
 ):
     def make(partition: Partition) -> Made:
         upstream = clips.reader(partition.key)

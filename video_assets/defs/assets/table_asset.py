@@ -15,8 +15,7 @@ from video_assets.settings import Settings
 from video_assets.stages.failures import FailedItem, failed_items
 from video_assets.stages.items import StageStopped
 from video_assets.storage.object_store import LockTimeout
-from video_assets.table_store.parquet import ParquetTables
-from video_assets.table_store.table_store import Fold
+from video_assets.table_store.table_store import Fold, TableStore
 from video_assets.tables import FAILED, FILTERED, Table
 
 OWNERS = ["team:fleet-data"]
@@ -77,7 +76,7 @@ def column_schema(table: Table) -> dg.TableSchema:
 def materialize(
     context: dg.AssetExecutionContext,
     settings: Settings,
-    tables: ParquetTables,
+    tables: TableStore,
     make: Callable[[Partition], Made],
 ) -> dg.MaterializeResult[dict[str, Fold]]:
     """Makes every partition of the run, and hands the folds to the I/O manager to commit.
@@ -108,7 +107,7 @@ def materialize(
     )
 
 
-def describe(made: Made, settings: Settings, tables: ParquetTables, *, seconds: float) -> dict[str, Any]:
+def describe(made: Made, settings: Settings, tables: TableStore, *, seconds: float) -> dict[str, Any]:
     """The metadata of one partition's materialization."""
     fold = made.fold
     metadata: dict[str, Any] = {

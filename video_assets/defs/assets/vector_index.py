@@ -11,7 +11,7 @@ from video_assets.io_managers.table_io_manager import Upstream
 from video_assets.keys import Partition
 from video_assets.settings import Settings
 from video_assets.stages.vector_index import CODE_VERSION, build_index
-from video_assets.table_store.parquet import ParquetTables
+from video_assets.table_store.table_store import TableStore
 from video_assets.tables import VECTOR_INDEX
 
 
@@ -30,7 +30,7 @@ def vector_index(
     context: dg.AssetExecutionContext,
     embeddings: Upstream,
     settings: dg.ResourceParam[Settings],
-    tables: dg.ResourceParam[ParquetTables],
+    tables: dg.ResourceParam[TableStore],
 ):
     def make(partition: Partition) -> Made:
         upstream = embeddings.reader(partition.key)

@@ -12,7 +12,7 @@ from video_assets.keys import Partition
 from video_assets.settings import Settings
 from video_assets.stages.failures import failed_items
 from video_assets.stages.manifest import CODE_VERSION, Manifest, build_manifest, build_unmatched
-from video_assets.table_store.parquet import ParquetTables
+from video_assets.table_store.table_store import TableStore
 from video_assets.tables import UNMATCHED, VIDEO_MANIFEST
 
 
@@ -23,7 +23,7 @@ from video_assets.tables import UNMATCHED, VIDEO_MANIFEST
 def video_manifest(
     context: dg.AssetExecutionContext,
     settings: dg.ResourceParam[Settings],
-    tables: dg.ResourceParam[ParquetTables],
+    tables: dg.ResourceParam[TableStore],
 ):
     def make(partition: Partition) -> Made:
         manifest = build_manifest(partition, tables=tables, settings=settings)
@@ -44,7 +44,7 @@ def video_manifest(
 def unmatched(
     context: dg.AssetExecutionContext,
     settings: dg.ResourceParam[Settings],
-    tables: dg.ResourceParam[ParquetTables],
+    tables: dg.ResourceParam[TableStore],
 ):
     manifest = build_unmatched(tables=tables, settings=settings)
     _log_passed_over(context, manifest)
