@@ -10,6 +10,7 @@ from video_assets.keys import Partition
 from video_assets.path_template import Unmatched
 from video_assets.settings import Settings
 from video_assets.sources.listing import Listing, PartitionScan, Upload, scan_partitions
+from video_assets.stages.deletions import NOTHING_REMOVED, OnSourceDelete, Removal, RemovedVideos, decide_removal
 from video_assets.stages.items import Row, failed_row
 from video_assets.storage.object_store import ObjectInfo, ObjectNotFound, ObjectStore
 from video_assets.storage.registry import open_store
@@ -24,11 +25,15 @@ CODE_VERSION = "1"
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A partition's manifest, and what was passed over on the way: how many by reason, and lines that name some."""
+    """A partition's manifest, and what was passed over on the way: how many by reason, and lines that name some.
+
+    `removal` is of the videos that are deleted at the source.
+    """
 
     fold: Fold
     skipped: dict[str, int]
     examples: list[str]
+    removal: Removal = NOTHING_REMOVED
 
 
 def open_listing(settings: Settings) -> Listing:
@@ -36,10 +41,13 @@ def open_listing(settings: Settings) -> Listing:
     return Listing(open_store(settings.source_uri()), settings.template(), settings.settle_s, settings.start_date)
 
 
-def build_manifest(partition: Partition, *, tables: TableStore, settings: Settings) -> Manifest:
+def build_manifest(
+    partition: Partition, *, tables: TableStore, settings: Settings, on_source_delete: OnSourceDelete | None = None
+) -> Manifest:
     """Lists the partition's uploads. A listing that cannot be finished raises: it is never taken for empty.
 
-    Videos of the earlier manifest that are gone from the source stay, with `source_deleted_at` (SPEC R3, keep).
+    Videos of the earlier manifest that are gone from the source stay, with `source_deleted_at`, or go, as
+    `on_source_delete` (by default the setting) says; see `deletions`.
     """
     listing = open_listing(settings)
     base = tables.version(VIDEO_MANIFEST, partition)
@@ -47,21 +55,47 @@ def build_manifest(partition: Partition, *, tables: TableStore, settings: Settin
     uploads = [_row(listing.store, upload) for upload in listing.partition(partition)]
     listed = {row["video_path"] for row in uploads}
     kept = [row for row in earlier if row["video_path"] not in listed]
-    rows = uploads + [row for row in (_still(row, partition, listing) for row in kept) if row is not None]
+    still = [row for row in (_still(row, partition, listing) for row in kept) if row is not None]
+    removal = _remove(partition, listing, earlier, listed, still, settings, on_source_delete)
+    rows = uploads + [row for row in still if row["video_path"] not in removal.paths]
     known = {(row["video_path"], row["etag"]) for row in earlier}
     made = sum((row["video_path"], row["etag"]) not in known for row in uploads)
     table = VIDEO_MANIFEST.rows(sorted(rows, key=lambda row: row["video_path"]))
-    return Manifest(
-        Fold(VIDEO_MANIFEST, partition, table, base, made=made), dict(listing.skipped), listing.named_examples()
-    )
+    fold = Fold(VIDEO_MANIFEST, partition, table, base, made=made)
+    return Manifest(fold, dict(listing.skipped), listing.named_examples(), removal)
+
+
+def _remove(
+    partition: Partition,
+    listing: Listing,
+    earlier: list[Row],
+    listed: set[str],
+    still: list[Row],
+    settings: Settings,
+    on_source_delete: OnSourceDelete | None,
+) -> Removal:
+    """Decides about the rows that are gone, and remembers those that go."""
+    # A row of another source is not known to be gone.
+    gone = {row["video_path"] for row in still if row["source_deleted_at"] and listing.store.key_of(row["video_path"])}
+    mode = on_source_delete or settings.on_source_delete
+    if mode == "keep" or not gone:
+        return Removal(frozenset(), gone=len(gone))
+    here = {row["video_path"] for row in earlier if row["video_path"] in listed}
+    here |= {row["video_path"] for row in still} - gone
+    memory = RemovedVideos(open_store(settings.store), partition)
+    before = memory.read() - listed
+    removal = decide_removal(gone, here, before, forced=mode == "force")
+    if removal.paths:
+        memory.write(set() if mode == "force" else before | removal.paths)
+    return removal
 
 
 def _still(row: Row, partition: Partition, listing: Listing) -> Row | None:
     """What becomes of a row whose video is not among the partition's uploads now.
 
-    Gone from the source: it stays, with the time it was first seen gone. Being overwritten, or no longer read by the
-    template, or of another source: it stays as it is, since none of these says that the footage is gone. In another
-    partition by the template as it is now: None.
+    Gone from the source: it is marked with the time it was first seen gone. Being overwritten, or no longer read by the
+    template: it stays, without a mark, since neither says that the footage is gone. Of another source: it stays as it
+    is. In another partition by the template as it is now: None.
     """
     key = listing.store.key_of(row["video_path"])
     if key is None:
@@ -73,8 +107,8 @@ def _still(row: Row, partition: Partition, listing: Listing) -> Row | None:
     try:
         elsewhere = listing.template.match(key, info.last_modified).partition != partition
     except Unmatched:
-        return row
-    return None if elsewhere else row
+        elsewhere = False
+    return None if elsewhere else {**row, "source_deleted_at": None}
 
 
 def build_unmatched(*, tables: TableStore, settings: Settings) -> Manifest:
