@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from video_assets.errors import VideoAssetsError
+from video_assets.cli_output import JsonOption
+from video_assets.cli_output import errors_in_words as _errors_in_words
+from video_assets.cli_output import print_json as _print_json
+from video_assets.cli_output import print_table as _print_table
+from video_assets.cli_upkeep import upkeep_app
 from video_assets.plural import counted
 
 if TYPE_CHECKING:
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
 frames_app = typer.Typer(no_args_is_help=True, help="The decode engine alone.")
 app.add_typer(frames_app, name="frames")
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+app.add_typer(upkeep_app)
 
 
 def _print_version(asked: bool) -> None:
@@ -42,18 +41,6 @@ def _main(
     ] = False,
 ) -> None:
     """Turns a fleet's raw video into frames that can be searched and trusted. `video-assets demo` shows it."""
-
-
-@contextmanager
-def _errors_in_words(as_json: bool = False) -> Iterator[None]:
-    """An error that a person can mend is printed as such, and exits with 1; for scripts on stdout too, as JSON."""
-    try:
-        yield
-    except VideoAssetsError as error:
-        if as_json:
-            _print_json({"error": {"item": error.item, "cause": error.cause, "remedy": error.remedy}})
-        typer.secho(f"Error: {error}", fg=typer.colors.RED, err=True)
-        raise typer.Exit(1) from None
 
 
 @app.command()
@@ -279,18 +266,3 @@ def _sampling_fault(fps: str | None, every: str | None) -> str:
         if not good:
             return f"{option} {text}: give {unit} above 0, such as 0.5 or 1/3"
     return ""
-
-
-def _print_json(value: Any) -> None:
-    json.dump(value, sys.stdout, indent=2, default=str, ensure_ascii=False)
-    sys.stdout.write("\n")
-
-
-def _print_table(columns: list[str], rows: list[list[Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*columns, box=None, header_style="bold")
-    for row in rows:
-        table.add_row(*(str(cell) for cell in row))
-    Console(width=None if sys.stdout.isatty() else 240, highlight=False).print(table)

@@ -1,7 +1,7 @@
 """What becomes of the rows of videos that are gone from the source (SPEC R3).
 
-Removal is refused where it looks like an accident: a wrong prefix, a lost mount, a lifecycle rule. What a partition gave
-up before counts too, so that a rule which takes a little at a time is stopped as well.
+Removal is refused where it looks like an accident: a wrong prefix, a lost mount, a lifecycle rule. What a partition
+gave up before counts too, so that a rule which takes a little at a time is stopped as well.
 """
 
 from __future__ import annotations
@@ -33,11 +33,18 @@ class MemoryDamaged(VideoAssetsError):
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """The videos whose rows go. `gone` counts those whose rows stay; `refusal` says why none goes though they should."""
+    """The videos whose rows go. `gone` counts those whose rows stay; `refusal` says why, where none should."""
 
     paths: frozenset[str]
     refusal: str | None = None
     gone: int = 0
+
+    def told(self, partition: Partition | None) -> str | None:
+        """The refusal, and what to do; None where nothing was refused."""
+        if self.refusal is None:
+            return None
+        command = f"video-assets remove-deleted '{partition}' --force"
+        return f"{self.refusal}: no row was removed. Look at the source; if they were meant to go: {command}"
 
 
 NOTHING_REMOVED = Removal(frozenset())

@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
 from video_assets.keys import Partition, blobs_prefix, items_prefix
+from video_assets.plural import counted
 from video_assets.stages.item_objects import (
     BLOB,
     MARKER,
@@ -35,6 +36,9 @@ from video_assets.tables import Table
 
 GRACE_H = 72.0
 """Hours; longer than any run, and than a week-end's."""
+
+UNKNOWN = "unknown"
+"""Why an object of no known kind was kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,21 @@ def collect_garbage(
     return work.counts()
 
 
+def total(counts: Iterable[Count], *, taken: bool) -> tuple[int, int]:
+    """How many objects, and bytes, were taken or kept."""
+    chosen = [count for count in counts if count.taken == taken]
+    return sum(count.objects for count in chosen), sum(count.size_bytes for count in chosen)
+
+
+def in_words(counts: Iterable[Count], *, dry_run: bool) -> str:
+    """For example `12 objects of 3400000 bytes taken; 2 unknown objects left`."""
+    counts = list(counts)
+    objects, size = total(counts, taken=True)
+    unknown, _ = total((count for count in counts if count.reason == UNKNOWN), taken=False)
+    text = f"{counted(objects, 'object')} of {counted(size, 'byte')} {'would be ' if dry_run else ''}taken"
+    return text + (f"; {counted(unknown, 'unknown object')} left" if unknown else "")
+
+
 @dataclass
 class _Collection:
     """One collection under way."""
@@ -99,7 +118,7 @@ class _Collection:
         """Objects that belong to no item: committed tables, and what nobody here knows."""
         for info in infos:
             if not is_committed(info.key):
-                self.count("", "object", "unknown", 1, info.size_bytes, taken=False)
+                self.count("", "object", UNKNOWN, 1, info.size_bytes, taken=False)
 
     def partition(self, table: Table, partition: Partition, infos: list[ObjectInfo]) -> None:
         """Collects one partition, of which all objects were listed."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -18,7 +19,7 @@ from video_assets.storage.object_store import StoreError
 from video_assets.storage.registry import open_store, split_uri
 from video_assets.tables import FAILED, OK
 from video_assets.video.errors import MediaError
-from video_assets.video.sampling import EverySeconds, Keyframes, SamplingPolicy, Scenes, UniformCount
+from video_assets.video.sampling import EverySeconds, Keyframes, SamplingPolicy, Scenes, UniformCount, parse_policy
 
 MAX_ASKED = 20
 """Clips of a partition whose index is read."""
@@ -42,9 +43,9 @@ class SamplingReport:
     faults: list[str] = field(default_factory=list)
 
 
-def sampling_faults(clips: pa.Table, frames: pa.Table, policy: SamplingPolicy) -> SamplingReport:
-    """Compares the frames of each ok clip with the policy that they were sampled by."""
-    report = SamplingReport()
+def sampling_faults(clips: pa.Table, frames: pa.Table, sampling: str) -> SamplingReport:
+    """Compares the frames of each ok clip with the policy that they were sampled by, as settings write it."""
+    policy, report = parse_policy(sampling), SamplingReport()
     by_clip: dict[str, list[Row]] = {}
     for row in frames.select(list(_COLUMNS)).to_pylist():
         by_clip.setdefault(row["clip_id"], []).append(row)
@@ -70,7 +71,7 @@ def _fault_of_rows(samples: list[Row], policy: SamplingPolicy) -> str:
         missing = min({*range(len(samples))} - {row["frame_idx"] for row in samples})
         return f"frame number {missing} has no row"
     times = [row["pts"] * Fraction(row["time_base_num"], row["time_base_den"]) for row in samples]
-    if any(later <= earlier for earlier, later in zip(times, times[1:], strict=False)):
+    if any(later <= earlier for earlier, later in pairwise(times)):
         return "its frames' times do not rise"
     if isinstance(policy, EverySeconds):
         steps = [(time - times[0]) // policy.delta for time in times]

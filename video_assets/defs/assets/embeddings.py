@@ -4,7 +4,7 @@ import dagster as dg
 
 from video_assets.defs.assets.table_asset import Made, declare, materialize
 from video_assets.defs.automation import REFRESH_ON_NEW_DATA
-from video_assets.defs.checks import item_checks, item_results
+from video_assets.defs.checks import item_checks, item_results, vectors_check, vectors_result
 from video_assets.defs.partitions import date_by_vehicle
 from video_assets.defs.resources import deployment
 from video_assets.io_managers.table_io_manager import Upstream
@@ -24,7 +24,7 @@ from video_assets.tables import EMBEDDINGS, OK
         condition=REFRESH_ON_NEW_DATA,
         pool="model",
     ),
-    check_specs=item_checks(EMBEDDINGS),
+    check_specs=[*item_checks(EMBEDDINGS), vectors_check()],
 )
 def embeddings(
     context: dg.AssetExecutionContext,
@@ -35,7 +35,7 @@ def embeddings(
     def make(partition: Partition) -> Made:
         upstream = frames.reader(partition.key)
         fold = build_embeddings(partition, upstream, tables=tables, settings=settings, report=context.log.info)
-        checks = item_results(fold, settings, settings.embed_models)
+        checks = [*item_results(fold, settings, settings.embed_models), vectors_result(fold)]
         return Made(fold, {"vectors": fold.count(OK)}, checks)
 
     return materialize(context, settings, tables, make)

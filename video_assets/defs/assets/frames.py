@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from video_assets.defs.assets.table_asset import Made, declare, materialize
 from video_assets.defs.automation import REFRESH_ON_NEW_DATA
-from video_assets.defs.checks import item_checks, item_results
+from video_assets.defs.checks import item_checks, item_results, samples_check, samples_result
 from video_assets.defs.partitions import date_by_vehicle
 from video_assets.errors import VideoAssetsError
 from video_assets.io_managers.table_io_manager import Upstream
@@ -28,7 +28,7 @@ from video_assets.tables import FRAMES, OK
         condition=REFRESH_ON_NEW_DATA,
         pool="decode",
     ),
-    check_specs=item_checks(FRAMES),
+    check_specs=[*item_checks(FRAMES), samples_check()],
 )
 def frames(
     context: dg.AssetExecutionContext,
@@ -45,7 +45,7 @@ def frames(
             "bytes_read": fold.bytes_read,
             "bytes_total": fold.bytes_total,
         }
-        checks = item_results(fold, settings)
+        checks = [*item_results(fold, settings), samples_result(fold, settings)]
         return Made(fold, numbers, checks, _preview(fold))
 
     return materialize(context, settings, tables, make)
