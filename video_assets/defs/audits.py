@@ -1,7 +1,8 @@
 """Checks that look at what was committed, whenever they are run: of the objects that rows name, and of the fleet.
 
-Those of objects run after their asset in every run of it, and alone from the UI. They do not block: a blob that is gone
-makes failed rows downstream, not wrong ones; and automation would wait for a check that a run left out.
+Those of objects run after their asset in every run of it, and alone in a run that is tagged with a partition. They do
+not block: a blob that is gone makes failed rows downstream, not wrong ones; and automation would wait for ever for a
+blocking check that a run left out.
 """
 
 import warnings

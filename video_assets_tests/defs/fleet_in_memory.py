@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -43,18 +44,33 @@ class SmallFleet:
         os.utime(path, (hour_ago, hour_ago))
         return path
 
-    def run(self, assets: Sequence[str], **options: object) -> dg.ExecuteInProcessResult:
-        """One run of these assets, with this fleet's resources."""
+    def run(
+        self,
+        assets: Sequence[str],
+        *,
+        selection: dg.AssetSelection | None = None,
+        settings: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> dg.ExecuteInProcessResult:
+        """One run of these assets and their checks, or of a selection, with this fleet's resources."""
         places = {"source": "uploads", "store": "store", "index": "index"}
-        settings = Settings(**{name: str(self.root / folder) for name, folder in places.items()}, workers=1)
-        resources = {"settings": settings, "tables": self.tables, "io_manager": TableIOManager(self.tables)}
-        merged = dg.Definitions(assets=list(defs.assets or []), resources=resources, executor=dg.in_process_executor)
-        job = merged.resolve_implicit_global_asset_job_def()
-        return job.execute_in_process(
+        given = {name: str(self.root / folder) for name, folder in places.items()}
+        resources = {
+            "settings": Settings(**{**given, "workers": 1, **(settings or {})}),
+            "tables": self.tables,
+            "io_manager": TableIOManager(self.tables),
+        }
+        merged = dg.Definitions(
+            assets=list(defs.assets or []),
+            asset_checks=list(defs.asset_checks or []),
+            resources=resources,
+            jobs=[dg.define_asset_job("run", selection=selection or dg.AssetSelection.assets(*assets))],
+            executor=dg.in_process_executor,
+        )
+        return merged.resolve_job_def("run").execute_in_process(
             instance=self.instance,
-            asset_selection=[dg.AssetKey(name) for name in assets],
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            **options,  # type: ignore[arg-type]
+            **options,
         )
 
     def log(self, result: dg.ExecuteInProcessResult) -> list[tuple[str, str]]:
