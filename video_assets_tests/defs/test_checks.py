@@ -17,6 +17,7 @@ import pytest
 from video_assets.definitions import defs
 from video_assets.defs.jobs import CHAIN_ASSETS as CHAIN
 from video_assets.keys import Partition
+from video_assets.settings import Settings
 from video_assets.stages.counts import duplicates, item_counts
 from video_assets.table_store.items import ItemRecord, ItemRecords
 from video_assets.table_store.table_store import Fold
@@ -242,3 +243,49 @@ def test_the_fleet_is_fresh_by_any_vehicles_upload() -> None:
     assert spec.freshness_policy == dg.FreshnessPolicy.time_window(
         fail_window=timedelta(hours=48), warn_window=timedelta(hours=24)
     )
+
+
+def test_automation_waits_for_blocking_checks_of_the_same_partition(tmp_path: Path) -> None:
+    """Measured: without a check of the partition's own, another vehicle's pass would let the bad one through."""
+    with small_fleet(tmp_path, ["veh-1", "veh-2"]) as fleet:
+        keys = {vehicle: f"2026-01-05|{vehicle}" for vehicle in ("veh-1", "veh-2")}
+        for vehicle in keys:
+            fleet.upload(f"{vehicle}/2026-01-05/front/083000.mp4")
+        cursor = dg.evaluate_automation_conditions(defs, fleet.instance).cursor
+        for vehicle, key in keys.items():
+            fleet.run(["video_manifest", "clips"], partition_key=key)
+            if vehicle == "veh-1":
+                records = ItemRecords(fleet.tables.store, CLIPS, Partition.from_key(key))
+                item = fleet.tables.read(CLIPS, Partition.from_key(key))["item_id"][0].as_py()
+                twice = pa.concat_tables([records.read(item).rows] * 2)
+                records.publish(ItemRecord(item, twice, "ok", 1))
+                assert not fleet.run(["clips"], partition_key=key, raise_on_error=False).success
+        found = dg.evaluate_automation_conditions(defs, fleet.instance, cursor=cursor)
+        assert found.get_requested_partitions(dg.AssetKey("frames")) == {keys["veh-2"]}
+
+
+def test_a_collection_of_garbage_tells_what_it_took(fleet: SmallFleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    from video_assets.defs import garbage
+
+    settings = Settings(store=str(fleet.root / "store"))
+    monkeypatch.setattr(garbage, "deployment", lambda: (settings, fleet.tables))
+    blob = fleet.root / "store" / "clips" / DAY.path / "blobs" / f"{'0' * 32}.mp4"
+    blob.write_bytes(b"12345")
+    (fleet.root / "store" / "notes.txt").write_text("mine")
+
+    def collect(**config: Any) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+        result = garbage.garbage_job.execute_in_process(
+            instance=fleet.instance, run_config={"ops": {"take_garbage": {"config": config}}}
+        )
+        (output,) = [event for event in result.all_events if event.is_successful_output]
+        metadata = output.step_output_data.metadata
+        return {name: value.value for name, value in metadata.items() if name != "counts"}, fleet.log(result)
+
+    told, log = collect(grace_h=0.0, dry_run=True)
+    assert (told["objects"], told["bytes"], told["kept_unknown"], blob.exists()) == (1, 5, 1, True)
+    assert ("INFO", "1 object of 5 bytes would be taken; 1 unknown object left") in log
+    told, _ = collect()
+    assert (told["objects"], told["kept_young"], blob.exists()) == (0, 1, True)
+    told, log = collect(grace_h=0.0)
+    assert (told["objects"], told["bytes"], blob.exists()) == (1, 5, False)
+    assert ("INFO", f"clips {KEY}: 1 taken") in log
