@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic_core import PydanticUndefined
 
 from video_assets.cli import app, frames_app
+from video_assets.cli_upkeep import upkeep_app
 from video_assets.cloud_settings import OssSettings
 from video_assets.settings import Settings, variable
 from video_assets.tables import ALL
@@ -43,9 +44,10 @@ def test_every_table_is_in_the_readme() -> None:
 
 
 def test_every_command_is_in_the_readme() -> None:
-    names = {str(command.callback.__name__) for command in app.registered_commands if command.callback}
+    commands = [*app.registered_commands, *upkeep_app.registered_commands]
+    names = {command.name or str(command.callback.__name__) for command in commands if command.callback}
     names |= {"frames extract" for _ in frames_app.registered_commands}
-    assert set(re.findall(r"`video-assets ([a-z]+(?: extract)?)", README.read_text())) == names
+    assert set(re.findall(r"`video-assets ([a-z-]+(?: extract)?)", README.read_text())) == names
 
 
 if __name__ == "__main__":
