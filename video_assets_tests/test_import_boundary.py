@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "video_assets"
 
-GROUND = {"errors", "plural", "keys", "path_template", "topic_template", "tables", "settings"}
+GROUND = {"errors", "plural", "keys", "path_template", "topic_template", "tables", "settings", "settings_faults"}
 MAY_IMPORT = {
     "errors": set(),
     "plural": set(),
@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "cli": GROUND
     | {"cli_output", "cli_upkeep"}
     | {"dagster_home", "dagster_processes", "demo", "doctor"}
-    | {"downloads", "search", "stages", "storage", "table_store", "vectors", "video"},
+    | {"downloads", "search", "sources", "stages", "storage", "table_store", "vectors", "video"},
     "downloads": GROUND | {"storage", "table_store"},
     "__init__": {"downloads"},
 }
