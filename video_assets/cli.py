@@ -409,3 +409,7 @@ def _run_fleet(
         typer.secho(f"Error: {error}", fg=typer.colors.RED, err=True)
     if result.errors or result.stopped:
         raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    app()
