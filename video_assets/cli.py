@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -14,6 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from video_assets.cli_output import JsonOption
+from video_assets.cli_output import errors_in_words as _errors_in_words
+from video_assets.cli_output import print_json as _print_json
+from video_assets.cli_output import print_table as _print_table
+from video_assets.cli_upkeep import upkeep_app
 from video_assets.errors import VideoAssetsError
 from video_assets.plural import counted
 
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
 frames_app = typer.Typer(no_args_is_help=True, help="The decode engine alone.")
 app.add_typer(frames_app, name="frames")
+app.add_typer(upkeep_app)
 fleet_app = typer.Typer(no_args_is_help=True, help="Footage of a fleet's batch API.")
 app.add_typer(fleet_app, name="fleet")
 
@@ -39,7 +43,6 @@ SampleOption = Annotated[int | None, typer.Option(min=1, help="Only so many wind
 SeedOption = Annotated[int, typer.Option(help="For the same draw again.")]
 SparseOption = Annotated[bool, typer.Option("--sparse", help="Leave windows within 5 minutes of a hole unasked.")]
 FleetWorkersOption = Annotated[int, typer.Option(min=1, max=64, help="How many cameras at a time.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
 def _print_version(asked: bool) -> None:
@@ -64,18 +67,6 @@ def _main(
         for name, value in environment().items():
             if name.startswith("AWS_") and value is not None:
                 os.environ.setdefault(name, value)
-
-
-@contextmanager
-def _errors_in_words(as_json: bool = False) -> Iterator[None]:
-    """An error that a person can mend is printed as such, and exits with 1; for scripts on stdout too, as JSON."""
-    try:
-        yield
-    except VideoAssetsError as error:
-        if as_json:
-            _print_json({"error": {"item": error.item, "cause": error.cause, "remedy": error.remedy}})
-        typer.secho(f"Error: {error}", fg=typer.colors.RED, err=True)
-        raise typer.Exit(1) from None
 
 
 @app.command()
@@ -481,21 +472,6 @@ def _run_fleet(
         typer.secho(f"Error: {error}", fg=typer.colors.RED, err=True)
     if result.errors or result.stopped:
         raise typer.Exit(1)
-
-
-def _print_json(value: Any) -> None:
-    json.dump(value, sys.stdout, indent=2, default=str, ensure_ascii=False)
-    sys.stdout.write("\n")
-
-
-def _print_table(columns: list[str], rows: list[list[Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*columns, box=None, header_style="bold")
-    for row in rows:
-        table.add_row(*(str(cell) for cell in row))
-    Console(width=None if sys.stdout.isatty() else 240, highlight=False).print(table)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,9 @@ from video_assets.defs.assets.frames import frames
 from video_assets.defs.assets.raw_uploads import raw_uploads
 from video_assets.defs.assets.vector_index import vector_index
 from video_assets.defs.assets.video_manifest import unmatched, video_manifest
+from video_assets.defs.audits import blob_checks, silence_check, silence_job, silence_schedule
 from video_assets.defs.automation import refresh_sensor
+from video_assets.defs.garbage import garbage_job, garbage_schedule
 from video_assets.defs.jobs import chain_job, fleet_daily_job, unmatched_job
 from video_assets.defs.packed import packed_job
 from video_assets.defs.reconciler import reconciler
@@ -20,8 +22,10 @@ from video_assets.defs.sensors import upload_sensor
 
 defs = dg.Definitions(
     assets=[raw_uploads, video_manifest, unmatched, clips, frames, embeddings, vector_index, fleet_daily],
+    asset_checks=[*blob_checks, silence_check],
     resources=resources(),
-    jobs=[chain_job, unmatched_job, fleet_daily_job, packed_job],
+    jobs=[chain_job, unmatched_job, fleet_daily_job, packed_job, silence_job, garbage_job],
+    schedules=[silence_schedule, garbage_schedule],
     sensors=[upload_sensor, refresh_sensor, reconciler],
     # Parallelism belongs to work/, over items; a subprocess for each step would only cost its start.
     executor=dg.in_process_executor,

@@ -99,6 +99,11 @@ def data_key(table: str, partition: Partition | None) -> str:
     return partition_root(table, partition) + "data.parquet"
 
 
+def removed_key(table: str, partition: Partition) -> str:
+    """The object that remembers what a partition's table gave up because it was deleted at the source."""
+    return partition_root(table, partition) + "removed.json"
+
+
 def items_prefix(table: str, partition: Partition) -> str:
     """Where the item records and attempt markers of a partition live."""
     return partition_root(table, partition) + "items/"

@@ -87,6 +87,19 @@ class Settings(OssSettings, BaseSettings):
         description="The first day that has partitions in Dagster.",
     )
 
+    on_source_delete: Literal["keep", "remove"] = Field(
+        "keep",
+        description="keep: rows of videos deleted at the source stay, marked. remove: they go, with all that was made "
+        "of them, unless too many are gone at once.",
+    )
+    silent_after_h: float = Field(
+        48,
+        gt=0,
+        allow_inf_nan=False,
+        examples=["48 (hours)"],
+        description="A vehicle without a new upload for this many hours is reported as silent, and so is the fleet.",
+    )
+
     clips_mode: Literal["copy", "reference"] = Field(
         "copy", description="copy: clips are copied into the store. reference: they stay where they are."
     )

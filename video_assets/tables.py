@@ -68,6 +68,12 @@ STATUS = (
     Column("attempts", pa.int32(), "In how many runs the item was begun.", volatile=True),
 )
 
+ITEM = Column(
+    "item_id",
+    pa.string(),
+    "The item that the row is of: its record is items/<item_id>.parquet; null in rows of before it was kept.",
+)
+
 VIDEO_MANIFEST = Table(
     "video_manifest",
     "One row per source video of a vehicle's day: the work list of everything downstream.",
@@ -141,6 +147,7 @@ CLIPS = Table(
             "clip_uri": (pa.string(), "Where the clip's bytes are; null where they could not be had."),
         }
     )
+    + (ITEM,)
     + STATUS,
 )
 
@@ -193,6 +200,7 @@ FRAMES = Table(
             ),
         }
     )
+    + (ITEM,)
     + STATUS,
 )
 
@@ -223,6 +231,7 @@ EMBEDDINGS = Table(
             "vector_row": (pa.int64(), "Row of the vector in that file, from 0."),
         }
     )
+    + (ITEM,)
     + STATUS,
 )
 

@@ -32,7 +32,12 @@ _ON_ANY_DATE = (
     .without(dg.AutomationCondition.in_latest_time_window())
 )
 
-REFRESH_ON_NEW_DATA = _on_changed_content(_ON_ANY_DATE, "refresh_on_new_data")
+REFRESH_ON_NEW_DATA = _on_changed_content(
+    # Rows that are wrong do not flow on: the run that made them ended there, and so would nothing here begin. Blocking
+    # checks are part of the asset's own step, so that none is ever left out.
+    _ON_ANY_DATE & dg.AutomationCondition.all_deps_blocking_checks_passed(),
+    "refresh_on_new_data",
+)
 """For assets of one vehicle's day."""
 
 ROLL_UP_ON_NEW_DATA = _on_changed_content(

@@ -21,7 +21,7 @@ from video_assets.storage.registry import open_store
 from video_assets.table_store.items import ItemRecord, ItemRecords
 from video_assets.table_store.provenance import Recipe
 from video_assets.table_store.table_store import Fold, TableStore, fingerprint
-from video_assets.tables import CLIPS, FAILED, FRAMES, MADE_OF, OK, Table
+from video_assets.tables import CLIPS, FAILED, FRAMES, ITEM, MADE_OF, OK, Table
 from video_assets.work.messages import MEMORY_STAGE
 from video_assets.work.pool import Done, Failed, run_items
 from video_assets.work.progress import Progress
@@ -246,7 +246,7 @@ class _PartitionWork:
 def fold(table: Table, records: Iterable[tuple[Item, ItemRecord]]) -> pa.Table:
     """The rows of the records, with the facts of their items, as one table in the order of its key."""
     rows = [
-        {**row, **item.facts(row), "attempts": record.attempts}
+        {**row, **item.facts(row), ITEM.name: item.item_id, "attempts": record.attempts}
         for item, record in records
         for row in record.rows.to_pylist()
     ]

@@ -15,8 +15,10 @@ from video_assets.sources.listing import Listing
 from video_assets.sources.partition_scan import PartitionScan, Upload
 from video_assets.sources.registry import open_source
 from video_assets.sources.source_objects import SourceStore
+from video_assets.stages.deletions import NOTHING_REMOVED, OnSourceDelete, Removal, RemovedVideos, decide_removal
 from video_assets.stages.items import Row, failed_row
 from video_assets.storage.object_store import ObjectInfo, ObjectNotFound
+from video_assets.storage.registry import open_store
 from video_assets.table_store.provenance import Recipe
 from video_assets.table_store.table_store import Fold, PartitionNotFound, TableStore
 from video_assets.tables import OK, UNMATCHED, VIDEO_MANIFEST
@@ -27,11 +29,15 @@ CODE_VERSION = "1"
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A partition's manifest, and what was passed over on the way: how many by reason, and lines that name some."""
+    """A partition's manifest, and what was passed over on the way: how many by reason, and lines that name some.
+
+    `removal` is of the videos that are deleted at the source.
+    """
 
     fold: Fold
     skipped: dict[str, int]
     examples: list[str]
+    removal: Removal = NOTHING_REMOVED
 
 
 def open_listing(
@@ -60,10 +66,12 @@ def build_manifest(
     tables: TableStore,
     settings: Settings,
     report: Callable[[str], None] | None = None,
+    on_source_delete: OnSourceDelete | None = None,
 ) -> Manifest:
     """Lists the partition's uploads. A listing that cannot be finished raises: it is never taken for empty.
 
-    Videos of the earlier manifest that are gone from the source stay, with `source_deleted_at` (SPEC R3, keep).
+    Videos of the earlier manifest that are gone from the source stay, with `source_deleted_at`, or go, as
+    `on_source_delete` (by default the setting) says; see `deletions`.
     """
     begun = time.monotonic()
     listing = open_listing(settings, with_files=True, report=report)
@@ -73,7 +81,9 @@ def build_manifest(
     # By what they name: a row of the same video through another endpoint is the same row.
     listed = {without_endpoint(row["video_path"]) for row in uploads}
     kept = [row for row in earlier if without_endpoint(row["video_path"]) not in listed]
-    rows = uploads + [row for row in (_still(row, partition, listing) for row in kept) if row is not None]
+    still = [row for row in (_still(row, partition, listing) for row in kept) if row is not None]
+    removal = _remove(partition, listing, earlier, listed, still, settings, on_source_delete)
+    rows = uploads + [row for row in still if row["video_path"] not in removal.paths]
     known = {(without_endpoint(row["video_path"]), row["etag"]) for row in earlier}
     made = sum((without_endpoint(row["video_path"]), row["etag"]) not in known for row in uploads)
     table = VIDEO_MANIFEST.rows(sorted(rows, key=lambda row: row["video_path"]))
@@ -87,15 +97,40 @@ def build_manifest(
         recipe=recipe(settings),
         seconds=time.monotonic() - begun,
     )
-    return Manifest(fold, dict(listing.skipped), listing.named_examples())
+    return Manifest(fold, dict(listing.skipped), listing.named_examples(), removal)
+
+
+def _remove(
+    partition: Partition,
+    listing: Listing,
+    earlier: list[Row],
+    listed: set[str],
+    still: list[Row],
+    settings: Settings,
+    on_source_delete: OnSourceDelete | None,
+) -> Removal:
+    """Decides about the rows that are gone, and remembers those that go. `listed` are paths without endpoint."""
+    # A row of another source is not known to be gone.
+    gone = {row["video_path"] for row in still if row["source_deleted_at"] and listing.store.key_of(row["video_path"])}
+    mode = on_source_delete or settings.on_source_delete
+    if mode == "keep" or not gone:
+        return Removal(frozenset(), gone=len(gone))
+    here = {row["video_path"] for row in earlier if without_endpoint(row["video_path"]) in listed}
+    here |= {row["video_path"] for row in still} - gone
+    memory = RemovedVideos(open_store(settings.store), partition)
+    before = {path for path in memory.read() if without_endpoint(path) not in listed}
+    removal = decide_removal(gone, here, before, forced=mode == "force")
+    if removal.paths:
+        memory.write(set() if mode == "force" else before | removal.paths)
+    return removal
 
 
 def _still(row: Row, partition: Partition, listing: Listing) -> Row | None:
     """What becomes of a row whose video is not among the partition's uploads now.
 
-    Gone from the source: it stays, with the time it was first seen gone. Being overwritten, or no longer read by the
-    template, or of another source: it stays as it is, since none of these says that the footage is gone. In another
-    partition by the template as it is now: None.
+    Gone from the source: it is marked with the time it was first seen gone. Being overwritten, or no longer read by the
+    template: it stays, without a mark, since neither says that the footage is gone. Of another source: it stays as it
+    is. In another partition by the template as it is now: None.
     """
     key = listing.store.key_of(row["video_path"])
     if key is None:
@@ -107,8 +142,8 @@ def _still(row: Row, partition: Partition, listing: Listing) -> Row | None:
     try:
         elsewhere = listing.objects.fields(info, listing.template).partition != partition
     except Unmatched:
-        return row
-    return None if elsewhere else row
+        elsewhere = False
+    return None if elsewhere else {**row, "source_deleted_at": None}
 
 
 def build_unmatched(*, tables: TableStore, settings: Settings, report: Callable[[str], None] | None = None) -> Manifest:

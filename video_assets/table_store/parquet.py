@@ -16,8 +16,10 @@ import pyarrow as pa
 
 from video_assets.keys import Partition, data_key, partition_root
 from video_assets.storage.object_store import CommonPrefix, ObjectNotFound, ObjectStore
+from video_assets.table_store.commit_guard import require_records
 from video_assets.table_store.provenance import Provenance
 from video_assets.table_store.table_store import (
+    WRITER_WAIT_S,
     CommitConflict,
     DamagedPartition,
     Fold,
@@ -29,9 +31,6 @@ from video_assets.tables import Table
 
 _PROVENANCE = b"video_assets.provenance"
 """The entry of a file's schema metadata that is its provenance: in the file, so that it is never of other rows."""
-
-WRITER_WAIT_S = 3600
-"""How long a run waits for another run of the same partition."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,9 @@ class ParquetTables:
                 f"Materialize the asset {table.name} for this partition first.",
             ) from None
         try:
-            rows = pq.ParquetFile(io.BytesIO(data)).read()
+            # Arrow's threads abort a process that ends just after they were begun: seen on a busy machine, in 1 of 5
+            # short commands. A partition's table is small.
+            rows = pq.ParquetFile(io.BytesIO(data)).read(use_threads=False)
         except pa.ArrowException as error:
             remedy = "Delete this file and materialize the partition again; what it is made of is kept."
             raise DamagedPartition(self.uri(table, partition), f"cannot be read: {error}", remedy) from error
@@ -93,14 +94,17 @@ class ParquetTables:
                     "was committed by another run since this run read it",
                     "Run it again: what this run made is kept and not made again.",
                 )
+            require_records(self.store, fold)
             self.store.put(key, _table_bytes(fold.ordered, fold.provenance))
         return True
 
     def uri(self, table: Table, partition: Partition | None) -> str:
         return self.store.uri_of(data_key(table.name, partition))
 
-    def writer(self, table: Table, partition: Partition | None) -> AbstractContextManager[None]:
-        return self.store.lock(partition_root(table.name, partition).rstrip("/"), timeout_s=WRITER_WAIT_S)
+    def writer(
+        self, table: Table, partition: Partition | None, *, wait_s: float = WRITER_WAIT_S
+    ) -> AbstractContextManager[None]:
+        return self.store.lock(partition_root(table.name, partition).rstrip("/"), timeout_s=wait_s)
 
     def _folders(self, prefix: str) -> Iterator[str]:
         for entry in self.store.list_level(prefix):

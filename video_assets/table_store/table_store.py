@@ -16,6 +16,9 @@ from video_assets.keys import Partition
 from video_assets.table_store.provenance import Provenance, Recipe
 from video_assets.tables import FAILED, FILTERED, OK, Table
 
+WRITER_WAIT_S = 3600.0
+"""How long a run waits for another run of the same partition."""
+
 
 class TableError(VideoAssetsError):
     """A table or a partition of one that cannot be read or committed."""
@@ -128,8 +131,14 @@ class TableStore(Protocol):
         """Where the partition's rows lie, for people and other tools."""
         ...
 
-    def writer(self, table: Table, partition: Partition | None) -> AbstractContextManager[None]:
-        """Held while a run works on a partition, so that no work is done twice at a time. Dies with its process."""
+    def writer(
+        self, table: Table, partition: Partition | None, *, wait_s: float = WRITER_WAIT_S
+    ) -> AbstractContextManager[None]:
+        """Held while a run works on a partition, so that no work is done twice at a time. Dies with its process.
+
+        Raises:
+            LockTimeout: another held it for `wait_s` seconds.
+        """
         ...
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -46,12 +47,23 @@ class SmallFleet:
 
     @property
     def settings(self) -> Settings:
+        return self._settings({})
+
+    def _settings(self, changes: Mapping[str, Any]) -> Settings:
         places = {"source": "uploads", "store": "store", "index": "index"}
-        return Settings(**{name: str(self.root / folder) for name, folder in places.items()}, workers=1)
+        given = {name: str(self.root / folder) for name, folder in places.items()}
+        return Settings(**{**given, "workers": 1, **changes})
 
     @property
     def resources(self) -> dict[str, object]:
-        return {"settings": self.settings, "tables": self.tables, "io_manager": TableIOManager(self.tables)}
+        return self._resources({})
+
+    def _resources(self, changes: Mapping[str, Any]) -> dict[str, object]:
+        return {
+            "settings": self._settings(changes),
+            "tables": self.tables,
+            "io_manager": TableIOManager(self.tables),
+        }
 
     def objects(self) -> dict[str, str]:
         """Every object with its version: written again, it has another."""
@@ -61,17 +73,26 @@ class SmallFleet:
         """What something outside may do to a committed table."""
         self.tables.store.put(data_key(table, Partition.from_key(key)), b"no Parquet")
 
-    def run(self, assets: Sequence[str], **options: object) -> dg.ExecuteInProcessResult:
-        """One run of these assets, with this fleet's resources."""
+    def run(
+        self,
+        assets: Sequence[str],
+        *,
+        selection: dg.AssetSelection | None = None,
+        settings: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> dg.ExecuteInProcessResult:
+        """One run of these assets and their checks, or of a selection, with this fleet's resources."""
         merged = dg.Definitions(
-            assets=list(defs.assets or []), resources=self.resources, executor=dg.in_process_executor
+            assets=list(defs.assets or []),
+            asset_checks=list(defs.asset_checks or []),
+            resources=self._resources(settings or {}),
+            jobs=[dg.define_asset_job("run", selection=selection or dg.AssetSelection.assets(*assets))],
+            executor=dg.in_process_executor,
         )
-        job = merged.resolve_implicit_global_asset_job_def()
-        return job.execute_in_process(
+        return merged.resolve_job_def("run").execute_in_process(
             instance=self.instance,
-            asset_selection=[dg.AssetKey(name) for name in assets],
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            **options,  # type: ignore[arg-type]
+            **options,
         )
 
     def log(self, result: dg.ExecuteInProcessResult) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -87,11 +88,11 @@ class Fleet:
         """Every object with its version: written again, it has another."""
         return {info.key: info.etag for info in self.tables.store.list()}
 
-    def rows(self) -> dict[str, list[dict[str, Any]]]:
-        """The stable columns of every table's every row, with the home taken out of URIs."""
+    def rows(self, tables: Sequence[Table] = CHAIN) -> dict[str, list[dict[str, Any]]]:
+        """The stable columns of these tables' every row, with the home taken out of URIs."""
         return {
             f"{table.name} {partition.key}": self._stable(table, partition)
-            for table in CHAIN
+            for table in tables
             for partition in self.tables.partitions(table)
         }
 

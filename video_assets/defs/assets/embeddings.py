@@ -4,7 +4,7 @@ import dagster as dg
 
 from video_assets.defs.assets.table_asset import Made, Making, declare, materialize
 from video_assets.defs.automation import REFRESH_ON_NEW_DATA
-from video_assets.defs.checks import item_checks, item_results
+from video_assets.defs.checks import item_checks, item_results, vectors_check, vectors_result
 from video_assets.defs.partitions import date_by_vehicle
 from video_assets.defs.resources import deployment
 from video_assets.io_managers.table_io_manager import Upstream
@@ -19,7 +19,8 @@ def make_embeddings(making: Making) -> Made:
     fold = build_embeddings(
         making.partition, making.upstream, tables=making.tables, settings=settings, report=making.log.info
     )
-    return Made(fold, {"vectors": fold.count(OK)}, item_results(fold, settings, settings.embed_models))
+    checks = [*item_results(fold, settings, settings.embed_models), vectors_result(fold)]
+    return Made(fold, {"vectors": fold.count(OK)}, checks)
 
 
 @dg.asset(
@@ -31,7 +32,7 @@ def make_embeddings(making: Making) -> Made:
         condition=REFRESH_ON_NEW_DATA,
         pool="model",
     ),
-    check_specs=item_checks(EMBEDDINGS),
+    check_specs=[*item_checks(EMBEDDINGS), vectors_check()],
 )
 def embeddings(
     context: dg.AssetExecutionContext,

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from video_assets.defs.assets.table_asset import Made, Making, declare, materialize
 from video_assets.defs.automation import REFRESH_ON_NEW_DATA
-from video_assets.defs.checks import item_checks, item_results
+from video_assets.defs.checks import item_checks, item_results, samples_check, samples_result
 from video_assets.defs.partitions import date_by_vehicle
 from video_assets.errors import VideoAssetsError
 from video_assets.io_managers.table_io_manager import Upstream
@@ -29,7 +29,8 @@ def make_frames(making: Making) -> Made:
         "bytes_read": fold.bytes_read,
         "bytes_total": fold.bytes_total,
     }
-    return Made(fold, numbers, item_results(fold, making.settings), _preview(fold))
+    checks = [*item_results(fold, making.settings), samples_result(fold, making.settings)]
+    return Made(fold, numbers, checks, _preview(fold))
 
 
 @dg.asset(
@@ -41,7 +42,7 @@ def make_frames(making: Making) -> Made:
         condition=REFRESH_ON_NEW_DATA,
         pool="decode",
     ),
-    check_specs=item_checks(FRAMES),
+    check_specs=[*item_checks(FRAMES), samples_check()],
 )
 def frames(
     context: dg.AssetExecutionContext,

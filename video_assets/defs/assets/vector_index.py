@@ -5,7 +5,7 @@ import pyarrow.compute as pc
 
 from video_assets.defs.assets.table_asset import Made, Making, declare, materialize
 from video_assets.defs.automation import REFRESH_ON_NEW_DATA
-from video_assets.defs.checks import points_check, points_result
+from video_assets.defs.checks import points_check, points_result, uniqueness_check, uniqueness_result
 from video_assets.defs.partitions import date_by_vehicle
 from video_assets.io_managers.table_io_manager import Upstream
 from video_assets.settings import Settings
@@ -18,7 +18,8 @@ def make_vector_index(making: Making) -> Made:
     fold = build_index(
         making.partition, making.upstream, tables=making.tables, settings=making.settings, report=making.log.info
     )
-    return Made(fold, {"points": pc.sum(fold.rows["points"]).as_py() or 0}, [points_result(fold)])
+    checks = [uniqueness_result(fold), points_result(fold)]
+    return Made(fold, {"points": pc.sum(fold.rows["points"]).as_py() or 0}, checks)
 
 
 @dg.asset(
@@ -30,7 +31,7 @@ def make_vector_index(making: Making) -> Made:
         condition=REFRESH_ON_NEW_DATA,
         pool="index",
     ),
-    check_specs=[points_check()],
+    check_specs=[uniqueness_check(VECTOR_INDEX), points_check()],
 )
 def vector_index(
     context: dg.AssetExecutionContext,

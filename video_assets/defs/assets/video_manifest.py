@@ -6,7 +6,16 @@ import dagster as dg
 import pyarrow.compute as pc
 
 from video_assets.defs.assets.raw_uploads import raw_uploads
-from video_assets.defs.assets.table_asset import Made, Making, declare, describe, materialize, warn_of_failures
+from video_assets.defs.assets.table_asset import (
+    SHOWN_FAILURES,
+    Made,
+    Making,
+    declare,
+    describe,
+    materialize,
+    warn_of_failures,
+)
+from video_assets.defs.checks import deletions_check, deletions_result, uniqueness_check, uniqueness_result
 from video_assets.defs.partitions import date_by_vehicle
 from video_assets.settings import Settings
 from video_assets.stages.failures import failed_items
@@ -23,12 +32,15 @@ def make_manifest(making: Making) -> Made:
         making.log.info(f"no uploads of {partition.vehicle} on {partition.date}")
     skipped = {f"skipped_{reason}": count for reason, count in manifest.skipped.items()}
     size = pc.sum(manifest.fold.rows["size_bytes"]).as_py() or 0
-    return Made(manifest.fold, {"videos": len(manifest.fold.rows), "bytes": size, **skipped}, more=_named(manifest))
+    numbers = {"videos": len(manifest.fold.rows), "bytes": size, **_deletions(making.log, manifest), **skipped}
+    checks = [uniqueness_result(manifest.fold), deletions_result(manifest.fold, manifest.removal)]
+    return Made(manifest.fold, numbers, checks, more=_named(manifest))
 
 
 @dg.asset(
     **declare(VIDEO_MANIFEST, code_version=CODE_VERSION, kinds={"parquet"}, partitions_def=date_by_vehicle),
     deps=[raw_uploads],
+    check_specs=[uniqueness_check(VIDEO_MANIFEST), deletions_check()],
 )
 def video_manifest(
     context: dg.AssetExecutionContext,
@@ -57,6 +69,16 @@ def unmatched(
         metadata=describe(made, settings, tables, seconds=0),
         data_version=dg.DataVersion(manifest.fold.data_version),
     )
+
+
+def _deletions(log: dg.DagsterLogManager, manifest: Manifest) -> dict[str, float]:
+    """How many videos are gone from the source and still have rows, and how many rows went."""
+    removal = manifest.removal
+    if told := removal.told(manifest.fold.partition):
+        log.warning(told)
+    for path in sorted(removal.paths)[:SHOWN_FAILURES]:
+        log.info(f"deleted at the source, and removed: {path}")
+    return {"gone": removal.gone, "removed": len(removal.paths)}
 
 
 def _log_passed_over(log: dg.DagsterLogManager, manifest: Manifest) -> None:
