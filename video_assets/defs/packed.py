@@ -17,6 +17,7 @@ from video_assets.defs.assets.frames import make_frames
 from video_assets.defs.assets.table_asset import RETRIES, RETRY_WAIT_S, Made, Maker, Making, make_one
 from video_assets.defs.assets.vector_index import make_vector_index
 from video_assets.defs.assets.video_manifest import make_manifest
+from video_assets.defs.checks import BLOCKING
 from video_assets.defs.launch import DATA_VERSION_TAG
 from video_assets.defs.partitions import dates, vehicles
 from video_assets.defs.uploads_seen import known_partitions
@@ -79,7 +80,11 @@ def make_partitions(
         events: Events = []
         try:
             for name, maker in makers.items():
-                events += _make(name, maker, partition, settings, tables, context.log)
+                made = _make(name, maker, partition, settings, tables, context.log)
+                events += made
+                if fault := _blocking_fault(made):
+                    failed[partition.key] = f"{name}: {fault}"
+                    break
         except StageStopped as error:
             yield from events
             context.log.warning(f"{error} Trying again in {RETRY_WAIT_S} s; what is done is kept.")
@@ -187,6 +192,16 @@ def _evaluations(asset: dg.AssetKey, partition: Partition, made: Made) -> list[d
         )
         for check in made.checks
     ]
+
+
+def _blocking_fault(events: Events) -> str:
+    """The check that keeps what is downstream from being made; empty where none does."""
+    faults = (
+        f"check {event.check_name} failed: {event.description}"
+        for event in events
+        if isinstance(event, dg.AssetCheckEvaluation) and event.check_name in BLOCKING and not event.passed
+    )
+    return next(faults, "")
 
 
 def _failure(failed: Mapping[str, str], total: int) -> dg.Failure:

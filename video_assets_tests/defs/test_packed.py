@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from video_assets.definitions import defs
 from video_assets.defs import packed
 from video_assets.defs.backfill import plan_backfill
+from video_assets.defs.checks import ROWS_UNIQUE
 from video_assets.defs.jobs import CHAIN_ASSETS
 from video_assets.defs.launch import DATA_VERSION_TAG, upload_event
 from video_assets.defs.packed import BackfillFault, packed_job
@@ -68,7 +70,9 @@ def test_a_packed_run_leaves_what_single_runs_leave(fleet: SmallFleet) -> None:
         assert event.metadata.keys() == single[name].metadata.keys()
         assert (event.tags or {})[DATA_VERSION_TAG] == (single[name].tags or {})[DATA_VERSION_TAG]
     checks = {(c.asset_key.path[-1], c.check_name, c.partition): c.passed for c in result.get_asset_check_evaluations()}
-    expected = {key.to_user_string() for key in defs.resolve_asset_graph().asset_check_keys}
+    # Those of an asset's own step; audits are steps of their own.
+    made_of = [asset for asset in defs.assets or [] if isinstance(asset, dg.AssetsDefinition)]
+    expected = {key.to_user_string() for asset in made_of for key in asset.check_keys}
     assert {f"{asset}:{name}" for asset, name, _ in checks} == expected
     assert {partition for _, _, partition in checks} == {GOOD, EMPTY}
     assert all(checks.values())
@@ -87,6 +91,29 @@ def test_a_bad_partition_is_named_and_exactly_the_others_are_materialized(fleet:
     assert f"{BAD}: clips: " in told
     assert materialized(fleet, "clips") == materialized(fleet, "frames") == {GOOD, EMPTY}
     assert {p.key for p in fleet.tables.partitions(FRAMES)} == {GOOD, EMPTY}
+
+
+def test_a_failed_blocking_check_keeps_what_is_downstream_of_its_partition(
+    fleet: SmallFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet.upload("veh-1/2026-01-05/front/083000.mp4")
+    make = packed.MAKERS["clips"]
+
+    def twice(making: Any) -> Any:
+        made = make(making)
+        doubled = [replace(check, passed=False) if check.check_name == ROWS_UNIQUE else check for check in made.checks]
+        return made if making.partition.key != GOOD else replace(made, checks=doubled)
+
+    def replace(thing: Any, **changes: Any) -> Any:
+        return thing._replace(**changes) if hasattr(thing, "_replace") else dataclasses.replace(thing, **changes)
+
+    monkeypatch.setattr(packed, "MAKERS", {**packed.MAKERS, "clips": twice})
+    result = run(fleet, [GOOD, EMPTY], assets=["video_manifest", "clips", "frames"])
+    assert not result.success
+    assert materialized(fleet, "clips") == {GOOD, EMPTY}
+    assert materialized(fleet, "frames") == {EMPTY}
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    assert f"{GOOD}: clips: check {ROWS_UNIQUE} failed" in str(failure.step_failure_data.error)
 
 
 def test_a_store_that_is_away_stops_the_run_and_keeps_what_is_done(
