@@ -29,7 +29,8 @@ _BOUNDS = {
     "date_parsing": "no date",
 }
 _UNQUOTED = {
-    "source", "store", "index", "qdrant_api_key", "oss_access_key_id", "oss_access_key_secret", "oss_session_token"
+    "source", "store", "index", "qdrant_api_key", "oss_access_key_id", "oss_access_key_secret", "oss_session_token",
+    "odps_access_id", "odps_access_key", "odps_sts_token", "odps_endpoint", "odps_tunnel_endpoint"
 }  # fmt: skip
 """Whose value may hold a password."""
 

@@ -19,6 +19,7 @@ from video_assets.keys import Partition, data_key, partition_root
 from video_assets.storage.object_store import CommonPrefix, ObjectNotFound, ObjectStore
 from video_assets.table_store.provenance import Provenance
 from video_assets.table_store.table_store import (
+    WRITER_WAIT_S,
     CommitConflict,
     DamagedPartition,
     Fold,
@@ -30,9 +31,6 @@ from video_assets.tables import Table
 
 _PROVENANCE = b"video_assets.provenance"
 """The entry of a file's schema metadata that is its provenance: in the file, so that it is never of other rows."""
-
-WRITER_WAIT_S = 3600
-"""How long a run waits for another run of the same partition."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,9 @@ from video_assets.keys import Partition
 from video_assets.table_store.provenance import Provenance, Recipe
 from video_assets.tables import FAILED, FILTERED, OK, Table
 
+WRITER_WAIT_S = 3600
+"""How long a run waits for another run of the same partition."""
+
 
 class TableError(VideoAssetsError):
     """A table or a partition of one that cannot be read or committed."""

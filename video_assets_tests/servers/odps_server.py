@@ -188,5 +188,3 @@ def _handler_of(server: OdpsServer) -> type[BaseHTTPRequestHandler]:
         do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = _do
 
     return Handler
-
-

@@ -189,9 +189,7 @@ def _listed_partition(table: StoredTable, names: Sequence[str], values: Values) 
     times = f"<CreationTime>{partition.created}</CreationTime><LastDDLTime>{partition.created}</LastDDLTime>"
     sizes = f"<PartitionSize>{partition.rows.nbytes}</PartitionSize>"
     sizes += f"<PartitionRecordCount>{len(partition.rows)}</PartitionRecordCount>"
-    return (
-        f"<Partition>{columns}{times}<LastModifiedTime>{partition.modified}</LastModifiedTime>{sizes}</Partition>"
-    )
+    return f"<Partition>{columns}{times}<LastModifiedTime>{partition.modified}</LastModifiedTime>{sizes}</Partition>"
 
 
 def _xml(body: str, headers: Mapping[str, str] | None = None) -> Answer:

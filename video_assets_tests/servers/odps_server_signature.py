@@ -98,4 +98,6 @@ def _check_date(text: str) -> None:
     except ValueError:
         raise OdpsServerError(400, "InvalidParameter", "ODPS-0410041:Invalid date format") from None
     if skew > MAX_SKEW:
-        raise OdpsServerError(403, "RequestTimeTooSkewed", "The difference between request and server time is too large")
+        raise OdpsServerError(
+            403, "RequestTimeTooSkewed", "The difference between request and server time is too large"
+        )

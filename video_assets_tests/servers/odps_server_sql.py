@@ -80,7 +80,9 @@ def _create(warehouse: Warehouse, statement: exp.Create, lifecycle: int | None, 
             return
         raise OdpsServerError(400, "ODPSError", f"ODPS-0140181:Sql task failed - Table already exists - {name}")
     if lifecycle is not None and lifecycle <= 0:
-        raise OdpsServerError(400, "ODPSError", "ODPS-0130071:[1,1] Semantic analysis exception - lifecycle must be > 0")
+        raise OdpsServerError(
+            400, "ODPSError", "ODPS-0130071:[1,1] Semantic analysis exception - lifecycle must be > 0"
+        )
     if statement.kind == "VIEW":
         query = statement.expression.sql("spark")
         warehouse.add(StoredTable(name, result_schema(_select(warehouse, statement.expression)), view=query))
@@ -151,4 +153,6 @@ def _select(warehouse: Warehouse, query: exp.Expression) -> pa.Table:
         try:
             return connection.sql(query.sql("duckdb")).to_arrow_table()
         except duckdb.Error as error:
-            raise OdpsServerError(400, "ODPSError", f"ODPS-0130071:[1,1] Semantic analysis exception - {error}") from None
+            raise OdpsServerError(
+                400, "ODPSError", f"ODPS-0130071:[1,1] Semantic analysis exception - {error}"
+            ) from None
