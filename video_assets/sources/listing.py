@@ -81,7 +81,7 @@ class Listing:
 
     def _uploads(self, infos: Iterable[ObjectInfo]) -> Iterator[Upload]:
         for info in infos:
-            if reason := self._skip_reason(info):
+            if reason := skip_reason(info, self.template.extensions, self.settle_s, self.now):
                 self._skip(reason, info.key)
                 continue
             try:
@@ -133,17 +133,17 @@ class Listing:
         today = self.now.astimezone(self.template.fleet_zone).date().isoformat()
         return f"is of a day in the future: {day}" if day > today else ""
 
-    def _skip_reason(self, info: ObjectInfo) -> str | None:
-        if info.key.endswith("/"):
-            return "folder"
-        if info.size_bytes == 0:
-            return "empty"
-        if not info.key.lower().endswith(self.template.extensions):
-            return "extension"
-        # An upload from a clock that is ahead by more than this would settle for ever: it counts as settled.
-        if abs(self.now - info.last_modified) < timedelta(seconds=self.settle_s):
-            return "settling"
-        return None
+
+def skip_reason(info: ObjectInfo, extensions: tuple[str, ...], settle_s: float, now: datetime) -> str | None:
+    """Why an object is no upload, one of SKIP_REASONS; None where it is one."""
+    if info.key.endswith("/"):
+        return "folder"
+    if info.size_bytes == 0:
+        return "empty"
+    if not info.key.lower().endswith(extensions):
+        return "extension"
+    # An upload from a clock that is ahead by more than this would settle for ever: it counts as settled.
+    return "settling" if abs(now - info.last_modified) < timedelta(seconds=settle_s) else None
 
 
 @dataclass

@@ -18,7 +18,7 @@ import pyarrow as pa
 from video_assets.keys import InvalidId, Partition, partition_root
 from video_assets.storage.object_store import ObjectStore
 from video_assets.table_store.odps_commits import CommitRecord, CommitRecords
-from video_assets.table_store.odps_errors import OdpsUnavailable, in_words, is_missing
+from video_assets.table_store.odps_errors import OdpsUnavailable, in_words, is_missing, is_passing
 from video_assets.table_store.odps_handle import patiently
 from video_assets.table_store.odps_schema import (
     NEW_TYPES,
@@ -165,9 +165,17 @@ class OdpsTables:
         except Exception as error:
             if is_missing(error):
                 return None
+            if partition is not None and not is_passing(error):
+                self._require_ours(table)
             raise
         modified = found.last_data_modified_time or found.creation_time
         return int(modified.timestamp())
+
+    def _require_ours(self, table: Table) -> None:
+        """Raises SchemaMismatch where a table of this name is none of ours: of a view, no partition can be asked."""
+        found = self.handle.get_table(self.name_of(table))
+        patiently(found.reload)
+        missing_columns(table, found, self.name_of(table))
 
     def _listed(self, table: Table, date: str | None) -> list[tuple[dict[str, str], int]]:
         """The partitions that MaxCompute has, with how many rows each has (below 0: unknown)."""

@@ -78,7 +78,7 @@ def missing_columns(table: Table, found: Any, table_name: str) -> list[Any]:
     Raises:
         SchemaMismatch: it is a view, or its columns are not what can be made ours by adding some.
     """
-    remedy = f"Name another table in VIDEO_INPUT_TABLE or VIDEO_ASSETS_TABLE_PREFIX, or drop {table_name}."
+    remedy = f"Let the settings name another table, or drop {table_name}."
     kind = getattr(found.type, "name", "")
     if found.is_virtual_view or found.is_materialized_view or "VIEW" in kind:
         raise SchemaMismatch(f"ODPS table {table_name}", "is a view, which takes no rows", remedy)
@@ -122,12 +122,17 @@ def from_wire(table: Table, rows: pa.Table) -> pa.Table:
             continue
         column = rows[field.name]
         if odps_type(field.type) == "string" and not pa.types.is_string(field.type):
-            values = [None if text is None else json.loads(text) for text in column.to_pylist()]
+            values = [_parsed(text, field.type) for text in column.to_pylist()]
             column = pa.chunked_array([pa.array(values, field.type)])
         elif pa.types.is_timestamp(field.type):
             column = column.cast(pa.timestamp("us"), safe=False).cast(field.type)
         columns.append(column.cast(field.type))
     return pa.table(columns, schema=table.schema)
+
+
+def _parsed(text: str | None, kind: pa.DataType) -> Any:
+    value = None if text is None else json.loads(text)
+    return [tuple(pair) for pair in value] if pa.types.is_map(kind) and value is not None else value
 
 
 def _listed(names: list[str]) -> str:

@@ -50,15 +50,11 @@ def upload(handle: Any, table_name: str, spec: str | None, batches: Iterable[pa.
     return count
 
 
-def download(handle: Any, table_name: str, spec: str | None, columns: list[str] | None = None) -> pa.Table:
-    """All rows of a partition (of a table without, of the table), as of one moment.
-
-    Args:
-        columns: which; None: all.
-    """
+def download(handle: Any, table_name: str, spec: str | None) -> pa.Table:
+    """All rows of a partition (of a table without, of the table), as of one moment."""
     for left in reversed(range(_TRIES)):
         try:
-            return _download(handle, table_name, spec, columns)
+            return _download(handle, table_name, spec)
         except Exception as error:
             if not left or not (isinstance(error, RowsMissing) or getattr(error, "code", None) == "TableModified"):
                 raise
@@ -70,16 +66,17 @@ def count_rows(handle: Any, table_name: str, spec: str | None) -> int:
     return int(_open_download(handle, table_name, spec).count)
 
 
-def _download(handle: Any, table_name: str, spec: str | None, columns: list[str] | None) -> pa.Table:
+def _download(handle: Any, table_name: str, spec: str | None) -> pa.Table:
+    from odps.config import option_context
     from odps.tunnel.io.types import odps_schema_to_arrow_schema
 
     session = _open_download(handle, table_name, spec)
     schema = odps_schema_to_arrow_schema(session.schema)
-    if columns is not None:
-        schema = pa.schema([schema.field(name) for name in columns])
     batches = []
-    if session.count:
-        with contextlib.closing(session.open_arrow_reader(0, session.count, columns=columns)) as reader:
+    # pyodps would ask for the machine's zone, and fail where it is set in two ways; our times are UTC without it.
+    with option_context({"local_timezone": False}):
+        if session.count:
+            reader = session.open_arrow_reader(0, session.count)
             while (batch := reader.read_next_batch()) is not None:
                 batches.append(batch)
     rows = pa.Table.from_batches(batches, schema)
