@@ -119,6 +119,14 @@ class OdpsSettings(BaseModel):
         description="An unpartitioned ODPS table of video_path, size_bytes and last_modified, kept up to date.",
     )
 
+    @field_validator("odps_endpoint")
+    @classmethod
+    def _no_tunnel(cls, value: str | None) -> str | None:
+        host = urlsplit(value or "").hostname or ""
+        if host.startswith("dt."):
+            raise ValueError("it is the tunnel's endpoint (ODPS_TUNNEL_ENDPOINT); that of ODPS begins with service.")
+        return value
+
     @field_validator("odps_endpoint", "odps_tunnel_endpoint")
     @classmethod
     def _endpoint(cls, value: str | None) -> str | None:

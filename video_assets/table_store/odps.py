@@ -8,7 +8,7 @@ lock, and by `odps_commits`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -51,20 +51,14 @@ class OdpsTables:
     Args:
         handle: `odps.ODPS`.
         store: the deployment's; locks and commit records are in it.
-        prefix: what names of tables begin with.
-        names: those of tables that have a name of their own.
+        name_of: the name of a table in MaxCompute.
         lifecycles: days after which rows go, by table; other tables keep theirs.
     """
 
     handle: Any = field(repr=False)
     store: ObjectStore
-    prefix: str = "video_assets_"
-    names: Mapping[str, str] = field(default_factory=dict)
+    name_of: Callable[[Table], str] = field(repr=False)
     lifecycles: Mapping[str, int] = field(default_factory=dict)
-
-    def name_of(self, table: Table) -> str:
-        """The table's name in MaxCompute."""
-        return self.names.get(table.name) or self.prefix + table.name
 
     def read(self, table: Table, partition: Partition | None) -> pa.Table:
         with self._in_words(table, partition):

@@ -42,6 +42,10 @@ def open_handle(settings: Settings) -> Any:
         "endpoint": settings.odps_endpoint,
         "tunnel_endpoint": settings.odps_tunnel_endpoint,
         "region_name": settings.odps_region_name,
+        # Asked for otherwise, though nothing of ours shows it.
+        "logview_host": settings.odps_endpoint,
+        # pyodps would keep the keys and the endpoints for whatever handle this process makes next.
+        "overwrite_global": False,
     }
     if settings.odps_sts_token is not None:
         token = settings.odps_sts_token.get_secret_value()

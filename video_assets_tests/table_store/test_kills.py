@@ -30,7 +30,7 @@ def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
         yield opener_of(server, tmp_path)
 
 
-@pytest.mark.parametrize("kills", [4, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.slow)])
 def test_a_killed_writer_leaves_the_old_rows_or_the_new(opener: Opener, kills: int) -> None:
     # Children are forked from a server that has imported everything: only its first start takes a while.
     context = multiprocessing.get_context("forkserver")
