@@ -61,3 +61,11 @@ def test_the_frames_benchmark_gives_every_figure_with_its_peers(
     assert [(row["policy"], row["images"]) for row in result["comparisons"]] == [("fps=1", 2), ("keyframes", 1)]
     assert all(row["ffmpeg_cpu_ratio"] > 0 and row["pyav_cpu_ratio"] > 0 for row in result["comparisons"])
     assert result["asset"]["asset_cpu_s"] > result["asset"]["engine_cpu_s"] > 0
+
+
+def test_the_odps_benchmark_compares_arrow_with_records() -> None:
+    command = [sys.executable, "-m", "benchmarks.odps", "--rows", "2000", "--json"]
+    result = json.loads(subprocess.run(command, cwd=CHECKOUT, stdout=subprocess.PIPE, check=True, text=True).stdout)
+    assert result["rows"] == 2000
+    assert result["arrow_cpu_s"] > 0
+    assert result["ratio"] > 0
