@@ -24,6 +24,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from video_assets.cloud_settings import OdpsSettings, OssSettings, plain
 from video_assets.path_template import PathTemplate, TemplateError
 from video_assets.settings_faults import PREFIX, SettingsError, cause, refuse_unknown
+from video_assets.topic_template import camera_pattern
 
 
 class Settings(OssSettings, OdpsSettings, BaseSettings):
@@ -85,6 +86,11 @@ class Settings(OssSettings, OdpsSettings, BaseSettings):
         "fast",
         description="fast: windows begin at key frames and are copied. accurate: at any frame; encoded again as H.264.",
     )
+    bag_camera: str = Field(
+        "/{camera}/{rest}",
+        description="How an image topic of a ROS bag says its camera, where the path does not; other topics are "
+        "filtered.",
+    )
     frames_sampling: str = Field(
         "every_s=1",
         description="Which frames are kept: every_s=SECONDS, fps=RATE (1/3, 29.97 are exact), count=N, keyframes "
@@ -129,6 +135,21 @@ class Settings(OssSettings, OdpsSettings, BaseSettings):
         description="The models that embed frames, comma-separated; each has its own collection.",
     )
     model_cache: Path | None = Field(None, description="Where downloaded models are kept or already lie.")
+
+    fleet_url: str | None = Field(None, description="Address of a fleet's batch API, without /v1.")
+    fleet_token: SecretStr | None = Field(None, description="Its bearer token.")
+    fleet_token_file: Path | None = Field(
+        None, description="A file with that token, read again when it changes, so that it can be renewed under way."
+    )
+    fleet_interval_s: float = Field(
+        0.2, ge=0, le=60, examples=["0.2"], description="Least time between two requests to it, in seconds."
+    )
+    fleet_max_wait_s: float = Field(
+        100, gt=0, le=3600, examples=["100"], description="How long a bag may take to get ready, in seconds."
+    )
+    fleet_min_valid_bytes: int = Field(
+        1_000_000, ge=1, examples=["1000000"], description="A smaller bag is taken for an error of the service."
+    )
 
     workers: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, examples=["4"], description="Worker processes of a run."
@@ -195,6 +216,15 @@ class Settings(OssSettings, OdpsSettings, BaseSettings):
                 known = Fraction(number) > 0
         if not known:
             raise ValueError("write every_s=SECONDS, fps=RATE, count=N, keyframes or scene")
+        return value
+
+    @field_validator("bag_camera")
+    @classmethod
+    def _bag_camera(cls, value: str) -> str:
+        try:
+            camera_pattern(value)
+        except TemplateError as error:
+            raise ValueError(f"{error.cause}. {error.remedy}") from None
         return value
 
     @field_validator("frames_crop")
@@ -371,8 +401,7 @@ def load_settings() -> Settings:
         fields = [str(fault["loc"][0]).lower() for fault in faults]
         name, *others = (variable(field) for field in fields)
         causes = [
-            cause(fault, field, Settings.model_fields[field].examples)
-            for fault, field in zip(faults, fields, strict=True)
+            cause(fault, field, Settings.model_fields[field]) for fault, field in zip(faults, fields, strict=True)
         ]
         more = "".join(f"; {other}: {cause}" for other, cause in zip(others, causes[1:], strict=True))
         raise SettingsError(name, causes[0] + more, "Mend it in the environment or in .env.") from None

@@ -69,3 +69,11 @@ def test_the_odps_benchmark_compares_arrow_with_records() -> None:
     assert result["rows"] == 2000
     assert result["arrow_cpu_s"] > 0
     assert result["ratio"] > 0
+
+
+def test_the_bag_benchmark_gives_its_ratio() -> None:
+    command = [sys.executable, "-m", "benchmarks.bag", "--megabytes", "2", "--json"]
+    done = subprocess.run(command, cwd=CHECKOUT, stdout=subprocess.PIPE, check=True, text=True)
+    result = json.loads(done.stdout)
+    assert result["images"] > 0
+    assert result["ratio"] == result["ours"]["seconds"] / result["bare"]["seconds"]

@@ -9,16 +9,17 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "video_assets"
 
-GROUND = {"errors", "plural", "keys", "path_template", "tables", "settings"}
+GROUND = {"errors", "plural", "keys", "path_template", "topic_template", "tables", "settings", "settings_faults"}
 MAY_IMPORT = {
     "errors": set(),
     "plural": set(),
     "keys": {"errors"},
     "path_template": {"errors", "keys"},
+    "topic_template": {"path_template"},
     "tables": set(),
     "cloud_settings": set(),
     "settings_faults": {"errors"},
-    "settings": {"errors", "path_template", "cloud_settings", "settings_faults"},
+    "settings": {"errors", "path_template", "topic_template", "cloud_settings", "settings_faults"},
     "storage": GROUND,
     "table_store": GROUND | {"settings_faults", "storage"},
     "sources": GROUND | {"storage"},
@@ -39,8 +40,9 @@ MAY_IMPORT = {
     "demo": GROUND | {"dagster_home", "storage", "table_store", "stages", "search", "vectors", "defs", "definitions"},
     "cli": GROUND
     | {"dagster_home", "dagster_processes", "demo", "doctor"}
-    | {"search", "stages", "storage", "table_store", "vectors", "video"},
-    "__init__": set(),
+    | {"downloads", "search", "sources", "stages", "storage", "table_store", "vectors", "video"},
+    "downloads": GROUND | {"storage", "table_store"},
+    "__init__": {"downloads"},
 }
 DAGSTER_ROOMS = {"defs", "io_managers", "definitions"}
 
