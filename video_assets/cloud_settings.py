@@ -79,7 +79,11 @@ class OdpsSettings(BaseModel):
         "ODPS_STS_TOKEN", None, description="The STS token of a temporary access key."
     )
     odps_project: str | None = plain(
-        "ODPS_PROJECT", None, pattern=r"^[A-Za-z][A-Za-z0-9_]*$", description="The ODPS project that holds the tables."
+        "ODPS_PROJECT",
+        None,
+        pattern=r"^[A-Za-z][A-Za-z0-9_]*$",
+        examples=["fleet"],
+        description="The ODPS project that holds the tables.",
     )
     odps_endpoint: str | None = plain(
         "ODPS_ENDPOINT",
@@ -99,6 +103,7 @@ class OdpsSettings(BaseModel):
         "VIDEO_INPUT_TABLE",
         None,
         pattern=_TABLE_NAME,
+        examples=["video_input"],
         description="The ODPS table of the manifest; VIDEO_ASSETS_TABLE_PREFIX and video_manifest if unset.",
     )
     manifest_lifecycle: int = plain(
@@ -106,16 +111,19 @@ class OdpsSettings(BaseModel):
         30,
         ge=1,
         le=37_231,
+        examples=["30 (days)"],
         description="Days after which ODPS takes a manifest partition away that was not written again.",
     )
     table_prefix: str = Field(
         "video_assets_",
         pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$",
+        examples=["fleet_"],
         description="What the names of ODPS tables begin with.",
     )
     flat_table: str | None = Field(
         None,
         pattern=_TABLE_NAME,
+        examples=["video_flat"],
         description="An unpartitioned ODPS table of video_path, size_bytes and last_modified, kept up to date.",
     )
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 from video_assets.keys import InvalidId, Partition, partition_root
 from video_assets.storage.object_store import ObjectStore
 from video_assets.table_store.odps_commits import CommitRecord, CommitRecords
-from video_assets.table_store.odps_errors import OdpsUnavailable, in_words, is_missing, is_passing
+from video_assets.table_store.odps_errors import in_words, is_missing, is_passing
 from video_assets.table_store.odps_handle import patiently
 from video_assets.table_store.odps_schema import (
     NEW_TYPES,
@@ -29,7 +29,7 @@ from video_assets.table_store.odps_schema import (
     partition_spec,
     to_wire,
 )
-from video_assets.table_store.odps_tunnel import BATCH_ROWS, RowsMissing, count_rows, download, upload
+from video_assets.table_store.odps_tunnel import BATCH_ROWS, count_rows, download, upload
 from video_assets.table_store.provenance import Provenance
 from video_assets.table_store.table_store import (
     WRITER_WAIT_S,
@@ -193,8 +193,6 @@ class OdpsTables:
         name, spec = self.name_of(table), partition_spec(partition) if partition else None
         try:
             rows = download(self.handle, name, spec)
-        except RowsMissing as error:
-            raise OdpsUnavailable(f"ODPS table {name}", str(error), "Run it again.") from None
         except Exception as error:
             # The lifecycle, or a person, took it since we looked.
             if is_missing(error):

@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from video_assets.table_store.odps_errors import OdpsUnavailable
 from video_assets.table_store.odps_handle import patiently
 
 BATCH_ROWS = 50_000
@@ -21,7 +22,7 @@ _TRIES = 3
 """How often rows are read anew when someone replaces them meanwhile."""
 
 
-class RowsMissing(Exception):
+class RowsMissing(OdpsUnavailable):
     """A stream ended before all its rows had come, and said nothing."""
 
 
@@ -81,7 +82,7 @@ def _download(handle: Any, table_name: str, spec: str | None) -> pa.Table:
                 batches.append(batch)
     rows = pa.Table.from_batches(batches, schema)
     if len(rows) != session.count:
-        raise RowsMissing(f"{len(rows)} rows of {session.count} came")
+        raise RowsMissing(f"ODPS table {table_name}", f"gave {len(rows)} rows of {session.count}", "Run it again.")
     return rows
 
 

@@ -7,7 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dagster as dg
+import pytest
+
+from video_assets.io_managers.table_io_manager import TableIOManager
+from video_assets.table_store import odps_handle
+from video_assets.table_store.table_store import Fold
+from video_assets.tables import VIDEO_MANIFEST
 from video_assets_tests.servers.odps_environment import ACCESS_ID, SECRET, odps_server, odps_variables
+from video_assets_tests.servers.odps_server import Fault
+from video_assets_tests.table_store.odps_tables import opener_of
+from video_assets_tests.table_store.table_store_contract import DAY, videos
 from video_assets_tests.video.make_video import make_video
 
 MATERIALIZE = """
@@ -60,3 +70,17 @@ def test_a_run_with_tables_in_odps_commits_to_them_and_refreshes_the_flat_table(
         assert secret not in said
         kept = [path for path in tmp_path.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
         assert not kept, "no secret in the history, the tables or the store"
+
+
+def test_an_outage_at_the_commit_asks_for_another_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(odps_handle, "RETRY_S", 0.2)
+    with odps_server() as server:
+        tables = opener_of(server, tmp_path)()
+        manager, context = TableIOManager(tables), dg.build_output_context(asset_key=VIDEO_MANIFEST.name)
+        fold = Fold(VIDEO_MANIFEST, DAY, videos("file:///a"), None)
+        server.faults = [Fault("CommitUpload", times=99, status=503)]
+        with pytest.raises(dg.RetryRequested):
+            manager.handle_output(context, {DAY.key: fold})
+        server.faults = []
+        manager.handle_output(context, {DAY.key: fold})
+        assert tables.read(VIDEO_MANIFEST, DAY).equals(videos("file:///a"))

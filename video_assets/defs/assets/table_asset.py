@@ -15,6 +15,7 @@ from video_assets.settings import Settings
 from video_assets.stages.failures import FailedItem, failed_items
 from video_assets.stages.items import StageStopped
 from video_assets.storage.object_store import LockTimeout
+from video_assets.table_store.odps_errors import OdpsUnavailable
 from video_assets.table_store.table_store import Fold, TableStore
 from video_assets.tables import FAILED, FILTERED, Table
 
@@ -89,7 +90,7 @@ def materialize(
         begun = time.monotonic()
         try:
             made[key] = make(Partition.from_key(str(key)))
-        except (StageStopped, LockTimeout) as error:
+        except (StageStopped, LockTimeout, OdpsUnavailable) as error:
             context.log.warning(f"{error} Trying again in {RETRY_WAIT_S} s.")
             raise dg.RetryRequested(max_retries=RETRIES, seconds_to_wait=RETRY_WAIT_S) from error
         metadata = describe(made[key], settings, tables, seconds=time.monotonic() - begun)
