@@ -123,7 +123,8 @@ class Settings(OssSettings, OdpsSettings, BaseSettings):
         description="Frames that differ in fewer of 64 bits from the one kept before are near_duplicate.",
     )
     frames_damaged: Literal["fail", "filter"] = Field(
-        "fail", description="fail: frames in which the decoder concealed errors have failed. filter: they are filtered."
+        "fail",
+        description="fail: frames that may show errors which the decoder met have failed. filter: they are filtered.",
     )
     frames_packing: Literal["shards", "files"] | None = Field(
         None,
