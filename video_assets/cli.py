@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -59,6 +59,13 @@ def _main(
     ] = False,
 ) -> None:
     """Turns a fleet's raw video into frames that can be searched and trusted. `video-assets demo` shows it."""
+    from video_assets.settings import environment
+
+    # boto3 reads the environment only. A `.env` that cannot be read is told by the command itself.
+    with suppress(VideoAssetsError):
+        for name, value in environment().items():
+            if name.startswith("AWS_") and value is not None:
+                os.environ.setdefault(name, value)
 
 
 @contextmanager
@@ -79,16 +86,26 @@ def demo(
     videos: Annotated[
         Path | None, typer.Option(exists=True, file_okay=False, help="A folder of your own footage instead of ours.")
     ] = None,
+    home: Annotated[
+        str | None,
+        typer.Option(help="Where tables, records and blobs go instead: a directory or URI (s3://bucket/home)."),
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Where the uploads are laid out instead: an empty directory or URI.")
+    ] = None,
+    tables: Annotated[
+        Literal["parquet", "odps"], typer.Option(help="What keeps the tables; odps needs ODPS_PROJECT and its like.")
+    ] = "parquet",
 ) -> None:
     """Lays real footage out as a small fleet and runs the whole chain over it."""
     from video_assets.demo.home import DemoHome
     from video_assets.demo.walkthrough import run_demo
 
     with _errors_in_words():
-        home = DemoHome(directory.resolve())
-        os.environ.update(home.environment())
+        demo_home = DemoHome(directory.resolve(), source, home, tables)
+        os.environ.update(demo_home.environment())
         try:
-            failed = run_demo(home, videos)
+            failed = run_demo(demo_home, videos)
         except KeyboardInterrupt:
             typer.echo("\nStopped. Run again to go on.", err=True)
             raise typer.Exit(130) from None
@@ -137,9 +154,9 @@ def doctor(as_json: JsonOption = False) -> None:
 
 @app.command()
 def status(as_json: JsonOption = False) -> None:
-    """How far each stage is, and what failed."""
+    """How far each stage is, what is stale or missing and why, and what failed."""
     from video_assets.settings import is_missing_folder, load_settings, variable
-    from video_assets.stages.status import chain_status, unmatched_videos
+    from video_assets.stages.status import chain_status, outdated_lines, unmatched_videos
     from video_assets.table_store.registry import open_tables
 
     with _errors_in_words(as_json):
@@ -149,8 +166,8 @@ def status(as_json: JsonOption = False) -> None:
         unmatched: list[str] = []
         if not is_missing_folder(settings.store):
             tables = open_tables(settings)
-            (stages, failures), unmatched = chain_status(tables), unmatched_videos(tables, settings)
-    if settings.source is None:
+            (stages, failures), unmatched = chain_status(tables, settings), unmatched_videos(tables, settings)
+    if not settings.has_source:
         typer.echo(f"{variable('source')} is not set: set it to the folder that holds the uploads.", err=True)
     if as_json:
         _print_json(
@@ -161,9 +178,14 @@ def status(as_json: JsonOption = False) -> None:
         typer.echo("Nothing made yet. Run `video-assets up`.")
         return
     _print_table(
-        ["stage", "partitions", "missing", "ok", "failed", "filtered"],
-        [[s.stage, s.partitions, len(s.missing), s.ok, s.failed, s.filtered] for s in stages],
+        ["stage", "up to date", "stale", "missing", "with failures", "rows ok", "failed", "filtered"],
+        [
+            [s.stage, s.up_to_date, len(s.stale), len(s.missing), s.failed_partitions, s.ok, s.failed, s.filtered]
+            for s in stages
+        ],
     )
+    for line in outdated_lines(stages):
+        typer.echo(line)
     for failure in failures:
         where = f"{failure.stage} {failure.partition} [{failure.error_stage}, {counted(failure.attempts, 'attempt')}]"
         video = (
@@ -172,6 +194,46 @@ def status(as_json: JsonOption = False) -> None:
         typer.echo(f"{where}: {video}{failure.error_msg}")
     if unmatched:
         typer.echo(f"{len(unmatched)} unmatched, e.g. {unmatched[0]}")
+
+
+@app.command()
+def backfill(
+    selection: Annotated[
+        str, typer.Argument(help="Assets in Dagster's words: clips, 'frames+', 'clips or frames', all.")
+    ],
+    pack: Annotated[int, typer.Option(min=1, max=10_000, help="Partitions of a run.")],
+    first: Annotated[
+        str, typer.Option("--from", help="The first day, YYYY-MM-DD; by default, the first there is.")
+    ] = "",
+    last: Annotated[str, typer.Option("--to", help="The last day; by default, today.")] = "",
+    vehicle: Annotated[list[str] | None, typer.Option(help="Only this vehicle; may be given several times.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Makes many small partitions in few runs: those of the range that have uploads or a manifest."""
+    from video_assets.dagster_home import home_folder
+    from video_assets.settings import load_settings, resolved_environment
+
+    with _errors_in_words(as_json):
+        variables = resolved_environment(load_settings())
+        home = home_folder(variables.get("DAGSTER_HOME"))
+        # What the code location, loaded here and in the process that describes its jobs, reads.
+        os.environ.update({**variables, "DAGSTER_HOME": str(home)})
+        from video_assets.definitions import defs
+        from video_assets.defs.backfill import run_backfill
+
+        done = run_backfill(defs, home, selection, pack, first=first, last=last, only=vehicle or [])
+    if as_json:
+        _print_json(asdict(done))
+        return
+    typer.echo(
+        f"{counted(len(done.runs), 'run')} of {counted(done.partitions, 'partition')} queued: {', '.join(done.assets)}"
+    )
+    if done.left_out:
+        typer.echo(f"Not packed: {', '.join(done.left_out)}. What is made of these follows by itself.")
+    if done.runs:
+        typer.echo("They start where `video-assets up` or a Dagster daemon runs on this home.")
+    else:
+        typer.echo("Nothing to make: no uploads were seen in this range. `video-assets up` looks for them.")
 
 
 @app.command()

@@ -14,6 +14,8 @@ from video_assets.defs.assets.vector_index import vector_index
 from video_assets.defs.assets.video_manifest import unmatched, video_manifest
 from video_assets.defs.automation import refresh_sensor
 from video_assets.defs.jobs import chain_job, fleet_daily_job, unmatched_job
+from video_assets.defs.packed import packed_job
+from video_assets.defs.reconciler import reconciler
 from video_assets.defs.resources import deployment, resources
 from video_assets.defs.sensors import upload_sensor
 
@@ -22,8 +24,8 @@ on_request = [flat_manifest] if deployment()[0].flat_table else []
 defs = dg.Definitions(
     assets=[raw_uploads, video_manifest, unmatched, clips, frames, embeddings, vector_index, fleet_daily, *on_request],
     resources=resources(),
-    jobs=[chain_job, unmatched_job, fleet_daily_job],
-    sensors=[upload_sensor, refresh_sensor],
+    jobs=[chain_job, unmatched_job, fleet_daily_job, packed_job],
+    sensors=[upload_sensor, refresh_sensor, reconciler],
     # Parallelism belongs to work/, over items; a subprocess for each step would only cost its start.
     executor=dg.in_process_executor,
 )

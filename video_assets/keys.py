@@ -137,6 +137,26 @@ class SourceIdentity:
         raise InvalidId(f"video_path {video_path!r}", "is not file:///…, s3://bucket/key or oss://endpoint/bucket/key")
 
 
+def without_endpoint(uri: str) -> str:
+    """The URI without what only says how to get there: of `oss://endpoint/bucket/key`, `oss://bucket/key`."""
+    scheme, _, rest = uri.partition("://")
+    return f"oss://{rest.partition('/')[2]}" if scheme == "oss" else uri
+
+
+def through_endpoint_of(place: str, uri: str) -> str:
+    """The URI through the OSS endpoint of `place`, where both are of one bucket; else the URI as it is."""
+    start, bucket = _endpoint_and_bucket(place)
+    _, own = _endpoint_and_bucket(uri)
+    return f"{start}/{without_endpoint(uri).removeprefix('oss://')}" if bucket and bucket == own else uri
+
+
+def _endpoint_and_bucket(uri: str) -> tuple[str, str]:
+    """`oss://endpoint` and the bucket; empty for other schemes."""
+    scheme, _, rest = uri.partition("://")
+    endpoint, _, path = rest.partition("/")
+    return (f"oss://{endpoint}", path.partition("/")[0]) if scheme == "oss" else ("", "")
+
+
 def content_id(*parts: str | Mapping[str, str]) -> str:
     """An id of 32 hexadecimal digits that is a function of its parts and nothing else.
 

@@ -22,7 +22,7 @@ import string
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from zoneinfo import ZoneInfo
 
 from video_assets.errors import VideoAssetsError
@@ -151,6 +151,14 @@ class PathTemplate:
         partition's keys wherever the path itself tells them apart.
         """
         return [self._walk(partition.vehicle or "", day) for day in self._path_days(partition)]
+
+    @cached_property
+    def parts_folders(self) -> bool:
+        """Whether every partition has folders of its own: those of a key name its vehicle and its whole day."""
+        day = datetime(2026, 1, 3)
+        others = [day.replace(day=4), day.replace(month=2), day.replace(year=2027)]
+        walks = [self._walk("a", day), self._walk("b", day), *(self._walk("a", other) for other in others)]
+        return len({repr(walk) for walk in walks}) == len(walks)
 
     def _walk(self, vehicle: str, day: datetime) -> list[str | re.Pattern[str]]:
         done: list[str | re.Pattern[str]] = []
@@ -294,7 +302,7 @@ class PathTemplate:
 
     def _time(self, key: str, name: str, text: str, spec: str) -> datetime:
         try:
-            return datetime.strptime(text, spec)
+            return _read_time(text, spec)
         except ValueError:
             meant = "date" if name == "date" else "date and time" if self._start_has_date else "time of day"
             raise Unmatched(key, f"has an impossible date or time: {text} is no {meant} by {spec}") from None
@@ -311,3 +319,9 @@ class PathTemplate:
 
     def _error(self, cause: str, remedy: str = "") -> TemplateError:
         return TemplateError(f"path template {self.template!r}", cause, remedy)
+
+
+@lru_cache(maxsize=8192)
+def _read_time(text: str, spec: str) -> datetime:
+    """Days and times of day come again and again in a listing, and strptime is most of what a key costs."""
+    return datetime.strptime(text, spec)

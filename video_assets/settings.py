@@ -39,6 +39,21 @@ class Settings(OssSettings, OdpsSettings, BaseSettings):
         description="Where the uploads are: a directory or URI (file://…, s3://bucket/prefix, "
         "oss://endpoint/bucket/prefix).",
     )
+    inventory: str | None = Field(
+        None,
+        description="An inventory of the source's bucket, in place of listing: a report's manifest.json, or the folder "
+        "of its rule (the newest report is taken).",
+    )
+    video_list: str | None = Field(
+        None,
+        description="A list of videos in place of a listing: a text, CSV or Parquet file of URIs, or a folder of such.",
+    )
+    listing_max_age_s: float = Field(
+        900,
+        ge=0,
+        examples=["900 (seconds)"],
+        description="Where partitions have no folders of their own, a listing of everything serves all for so long.",
+    )
     store: str = Field(
         "data/store", description="Where tables, records and blobs go: a directory or URI (as for the source)."
     )
@@ -244,6 +259,13 @@ class Settings(OssSettings, OdpsSettings, BaseSettings):
         # Not resolved: an operator may turn a link to another disk.
         return Path(value).expanduser().absolute().as_uri()
 
+    @field_validator("inventory", "video_list")
+    @classmethod
+    def _file_or_folder(cls, value: str | None) -> str | None:
+        if value is None or "://" in value:
+            return value
+        return Path(value).expanduser().absolute().as_uri() + "/" * value.endswith("/")
+
     @field_validator("index")
     @classmethod
     def _index(cls, value: str) -> str:
@@ -265,9 +287,17 @@ class Settings(OssSettings, OdpsSettings, BaseSettings):
             if self.oss_endpoint is None:
                 cause = "needs OSS_ENDPOINT beside it"
                 raise SettingsError("OSS_BUCKET", cause, "Set it, as in oss-cn-hangzhou.aliyuncs.com.")
+            _refuse_more_than_a_host(self.oss_endpoint, self.oss_bucket)
             path = "/".join(filter(None, (self.oss_bucket, quote(self.oss_prefix.strip("/")))))
             # Frozen for all others.
             object.__setattr__(self, "source", f"oss://{self.oss_endpoint}/{path}")
+        return self
+
+    @model_validator(mode="after")
+    def _one_kind_of_source(self) -> Settings:
+        if self.inventory is not None and self.video_list is not None:
+            cause = f"stands beside {variable('inventory')}, and the source is one of them"
+            raise SettingsError(variable("video_list"), cause, "Unset one of them.")
         return self
 
     @model_validator(mode="after")
@@ -305,15 +335,27 @@ class Settings(OssSettings, OdpsSettings, BaseSettings):
         """`frames_packing`, or what it is where it is not set."""
         return self.frames_packing or ("files" if self.tables == "odps" else "shards")
 
+    @property
+    def has_source(self) -> bool:
+        """Whether there is anything to read uploads from."""
+        return self.source is not None or self.video_list is not None
+
     def source_uri(self) -> str:
         """The source's URI; raises SettingsError where none is set."""
         if self.source is None:
             raise SettingsError(
                 variable("source"),
                 "is not set, so there are no uploads to read",
-                "Set it to a directory or URI.",
+                f"Set it to a directory or URI, or {variable('video_list')} to a list of videos.",
             )
         return self.source
+
+
+def _refuse_more_than_a_host(endpoint: str, bucket: str) -> None:
+    host = endpoint.partition("://")[2] or endpoint
+    bare = host.removeprefix(f"{bucket}.").partition("/")[0].rpartition("@")[2]
+    if endpoint != bare:
+        raise SettingsError("OSS_ENDPOINT", "holds more than a host", f"Write OSS_ENDPOINT={bare}.")
 
 
 def _folder(place: str) -> PurePath:
@@ -378,6 +420,8 @@ def resolved_environment(settings: Settings) -> dict[str, str]:
     """The environment for a process in another working directory: `.env` is in it, and every path is absolute."""
     places = {
         "source": settings.source,
+        "inventory": settings.inventory,
+        "video_list": settings.video_list,
         "store": settings.store,
         "index": settings.index,
         "model_cache": str(settings.model_cache.absolute()) if settings.model_cache else None,

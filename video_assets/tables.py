@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -79,7 +80,7 @@ VIDEO_MANIFEST = Table(
             "etag": (pa.string(), "Version of the source object; for local files size, mtime and inode."),
             "camera": (pa.string(), "Camera, from the path; null where the path names none."),
             "start_time": (UTC_TIME, "When the recording starts, from the path; null where unknown."),
-            "source": (pa.string(), "How the row was found: listing."),
+            "source": (pa.string(), "How the row was found: listing, inventory or list."),
         }
     )
     + (Column("source_deleted_at", UTC_TIME, "When the source object was first seen gone; null if there.", True),)
@@ -256,9 +257,13 @@ FLEET_DAILY = Table(
             "frames": (pa.int64(), "Frames that are ok."),
             "embeddings": (pa.int64(), "Vectors that are ok, over all models."),
             "failed": (pa.int64(), "Failed rows over all tables of the vehicle's day."),
+            "failed_clips": (pa.int64(), "Failed rows of clips."),
+            "failed_frames": (pa.int64(), "Failed rows of frames."),
+            "failed_embeddings": (pa.int64(), "Failed rows of embeddings."),
             "filtered": (pa.int64(), "Filtered rows over all tables of the vehicle's day."),
         }
     )
+    + (Column("seconds_spent", pa.float64(), "What all stages took for the rows that are there, in seconds.", True),)
     + STATUS,
     partitioned_by=("date",),
 )
@@ -273,7 +278,7 @@ UNMATCHED = Table(
             "size_bytes": (pa.int64(), "Size in bytes."),
             "last_modified": (pa.string(), "When it was uploaded, UTC, YYYY-MM-DD HH:MM:SS."),
             "etag": (pa.string(), "Version of the object."),
-            "source": (pa.string(), "How it was found: listing."),
+            "source": (pa.string(), "How it was found: listing, inventory or list."),
         }
     )
     + STATUS,
@@ -282,6 +287,9 @@ UNMATCHED = Table(
 
 CHAIN = (VIDEO_MANIFEST, CLIPS, FRAMES, EMBEDDINGS, VECTOR_INDEX)
 """What an upload becomes, in order: each is made of the one before, for the same partition."""
+
+MADE_OF = {after.name: before for before, after in pairwise(CHAIN)}
+"""The table that each of the chain is made of; the first is made of the uploads."""
 
 ALL = (*CHAIN, FLEET_DAILY, UNMATCHED)
 BY_NAME = {table.name: table for table in ALL}

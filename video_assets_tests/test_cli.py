@@ -248,7 +248,7 @@ def test_status_of_nothing_is_a_table_of_zeros(tmp_path: Path) -> None:
     assert not (tmp_path / "store").exists()
     (tmp_path / "store").mkdir()
     stages = json.loads(call("status", "--json").stdout)["stages"]
-    assert [stage["partitions"] for stage in stages] == [0] * 5
+    assert [stage["partitions"] for stage in stages] == [0] * 6
 
 
 def test_a_wrong_setting_is_one_line_of_words(monkeypatch: pytest.MonkeyPatch) -> None:

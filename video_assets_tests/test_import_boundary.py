@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "search": GROUND | {"embedding", "vectors", "video"},
     "stages": GROUND | {"storage", "table_store", "sources", "video", "work", "embedding", "vectors"},
     "io_managers": GROUND | {"table_store"},
-    "defs": GROUND | {"io_managers", "stages", "storage", "table_store", "sources"},
+    "defs": GROUND | {"dagster_home", "io_managers", "stages", "storage", "table_store", "sources"},
     "definitions": {"defs"},
     "folder_probe": {"errors"},
     "doctor": GROUND
@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "dagster_processes": {"errors", "dagster_home", "defs"},
     "demo": GROUND | {"dagster_home", "storage", "table_store", "stages", "search", "vectors", "defs", "definitions"},
     "cli": GROUND
-    | {"dagster_home", "dagster_processes", "demo", "doctor"}
+    | {"dagster_home", "dagster_processes", "definitions", "defs", "demo", "doctor"}
     | {"downloads", "search", "sources", "stages", "storage", "table_store", "vectors", "video"},
     "downloads": GROUND | {"storage", "table_store"},
     "__init__": {"downloads"},

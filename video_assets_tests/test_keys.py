@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from video_assets import keys
-from video_assets.keys import InvalidId, Partition, SourceIdentity, clip_id
+from video_assets.keys import InvalidId, Partition, SourceIdentity, clip_id, through_endpoint_of, without_endpoint
 
 dates = st.dates(Date(2000, 1, 1), Date(2099, 12, 31)).map(Date.isoformat)
 ids = st.from_regex(keys.ID_PATTERN, fullmatch=True).filter(lambda value: ".." not in value)
@@ -90,3 +90,18 @@ def test_clip_id_depends_on_key_version_parameters_and_code() -> None:
 @given(st.lists(st.text(), max_size=4), st.lists(st.text(), max_size=4))
 def test_content_ids_do_not_collide_by_concatenation(one: list[str], other: list[str]) -> None:
     assert (keys.content_id(*one) == keys.content_id(*other)) == (one == other)
+
+
+@pytest.mark.parametrize(
+    ("place", "uri", "through"),
+    [
+        ("oss://inner.example/fleet/home", "oss://outer.example/fleet/a%20b", "oss://inner.example/fleet/a%20b"),
+        ("oss://inner.example/fleet", "oss://outer.example/fleet-2/c.tar", "oss://outer.example/fleet-2/c.tar"),
+        ("s3://fleet/home", "oss://outer.example/fleet/c.tar", "oss://outer.example/fleet/c.tar"),
+        ("oss://inner.example/fleet", "s3://fleet/c.tar", "s3://fleet/c.tar"),
+        ("", "file:///fleet/c.tar", "file:///fleet/c.tar"),
+    ],
+)
+def test_an_endpoint_is_how_to_get_to_a_bucket_not_what_lies_there(place: str, uri: str, through: str) -> None:
+    assert through_endpoint_of(place, uri) == through
+    assert without_endpoint(uri) == without_endpoint(through)

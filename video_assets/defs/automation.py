@@ -10,7 +10,7 @@ from video_assets.defs.partitions import GROUP
 
 
 def _on_changed_content(condition: Any, label: str) -> dg.AutomationCondition[Any]:
-    """A materialization that says the same as before is no news.
+    """`any_deps_updated` by data version: a materialization that says the same as before is no news.
 
     The label must be the string: given the condition itself, the reset side is replaced too, and every partition is
     requested at every tick.
@@ -20,10 +20,15 @@ def _on_changed_content(condition: Any, label: str) -> dg.AutomationCondition[An
 
 
 _ON_ANY_DATE = (
-    # Something upstream was updated, or this partition was never made; nothing upstream is missing or in progress; it
-    # is not in progress itself, and was not requested since.
+    # A partition is asked for when all of these hold:
+    # - any_deps_updated or newly_missing, since it was last asked for or made: there is news upstream, or it was never
+    #   made. An update in the tick after a request counts as handled by it, though the run may have read what was there
+    #   before; the reconciler finds those (reconciler.py).
+    # - not any_deps_missing: what it is made of is there; a run would only fail.
+    # - not any_deps_in_progress: what it is made of is being made; one run after that instead of one now as well.
+    # - not in_progress: a run of it waits or works; two would wait for each other.
     dg.AutomationCondition.eager()
-    # eager() looks at the latest day only; vehicles upload late.
+    # - in_latest_time_window, which is left out: vehicles upload late, and any date may have news.
     .without(dg.AutomationCondition.in_latest_time_window())
 )
 
@@ -31,7 +36,7 @@ REFRESH_ON_NEW_DATA = _on_changed_content(_ON_ANY_DATE, "refresh_on_new_data")
 """For assets of one vehicle's day."""
 
 ROLL_UP_ON_NEW_DATA = _on_changed_content(
-    # Otherwise the fleet's day would wait until every vehicle has sent something.
+    # Of the fleet's day most vehicles are missing for ever: it would wait until each has sent something.
     _ON_ANY_DATE.without(~dg.AutomationCondition.any_deps_missing()),
     "roll_up_on_new_data",
 )

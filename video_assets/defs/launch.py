@@ -13,7 +13,7 @@ from video_assets.defs.jobs import chain_job, fleet_daily_job, unmatched_job
 from video_assets.defs.resources import deployment
 from video_assets.keys import Partition
 from video_assets.settings import environment
-from video_assets.sources.listing import PartitionScan
+from video_assets.sources.partition_scan import PartitionScan
 from video_assets.stages.manifest import open_listing, scan_source
 
 RAW_UPLOADS = dg.AssetKey("raw_uploads")
@@ -41,7 +41,7 @@ def materialize_source(defs: dg.Definitions, begin: Callable[[str], None]) -> It
         begin: called with the name of each run before it starts.
     """
     settings, tables = deployment()
-    scans = scan_source(open_listing(settings), tables)
+    scans = scan_source(open_listing(settings, with_files=True), tables)
     with _instance() as instance:
         instance.add_dynamic_partitions("vehicle", sorted({str(partition.vehicle) for partition in scans}))
         report_uploads(instance, scans)

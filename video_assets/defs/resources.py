@@ -23,8 +23,9 @@ def deployment() -> tuple[Settings, TableStore]:
     The source is not touched: one that is not there for a while must not take the code location with it.
     """
     settings = load_settings()
-    if settings.source is not None:
-        check_uri(settings.source)
+    for place in (settings.source, settings.inventory, settings.video_list):
+        if place is not None:
+            check_uri(place)
     store = open_store(settings.store, create=True)
     with store.lock("load", timeout_s=60):
         pass  # A lock is the least that needs a store which can be written to.

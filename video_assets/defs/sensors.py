@@ -10,7 +10,7 @@ from video_assets.defs.partitions import vehicles
 from video_assets.defs.resources import deployment
 from video_assets.keys import Partition
 from video_assets.plural import counted
-from video_assets.sources.listing import Listing, scan_partitions
+from video_assets.sources.listing import Listing
 from video_assets.sources.upload_cursor import UploadCursor
 from video_assets.stages.manifest import manifest_scan, open_listing
 from video_assets.storage.object_store import StoreUnavailable
@@ -30,11 +30,11 @@ MAX_RUNS_PER_TICK = 50
 )
 def upload_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     settings, tables = deployment()
-    if settings.source is None:
+    if not settings.has_source:
         return dg.SkipReason("VIDEO_ASSETS_SOURCE is not set, so there is nothing to look at.")
     try:
-        listing = open_listing(settings)
-        scans = {partition.key: scan for partition, scan in scan_partitions(listing.everything()).items()}
+        listing = open_listing(settings, with_files=True)
+        scans = {partition.key: scan for partition, scan in listing.scans().items()}
     except StoreUnavailable as error:
         # The cursor stays as it was: what comes back unchanged is no news.
         return dg.SkipReason(f"The source cannot be read. {error}")

@@ -14,6 +14,7 @@ from rich.table import Table
 from video_assets.dagster_home import home_errors, refuse_file
 from video_assets.demo.footage import lay_out, packaged_videos, videos_in
 from video_assets.demo.home import DemoHome
+from video_assets.demo.uploads import lay_out_at
 from video_assets.search.query import search_text
 from video_assets.settings import Settings, load_settings
 from video_assets.stages.frames import draw_contact_sheet
@@ -45,17 +46,21 @@ def _run_demo(home: DemoHome, videos: Path | None) -> int:
     console = Console(highlight=False, soft_wrap=True)
     begun = time.monotonic()
     settings = load_settings()
+    home.refuse_other()
     sources = packaged_videos() if videos is None else videos_in(videos, settings.video_extensions)
-    count = lay_out(sources, home.uploads, settings.template())
+    if home.source is None:
+        count = lay_out(sources, home.uploads, settings.template())
+    else:
+        count = lay_out_at(sources, settings.source_uri(), settings.template())
     home.write()
-    console.print(f"{count} uploads of a small fleet, one corrupt and one empty among them: {home.uploads}")
+    console.print(f"{count} uploads of a small fleet, one corrupt and one empty among them: {settings.source_uri()}")
     before = objects(settings)
     failed = _materialize(console)
     after = objects(settings)
     written = sum(before.get(key) != etag for key, etag in after.items())
     console.print(f"\nObjects written: {written}. Seconds: {time.monotonic() - begun:.1f}\n")
     tables = open_tables(settings)
-    _print_stages(console, tables)
+    _print_stages(console, tables, settings)
     _print_passed_over(console, settings)
     if videos is None:
         _print_search(console, settings)
@@ -82,8 +87,8 @@ def _materialize(console: Console) -> int:
     return failed
 
 
-def _print_stages(console: Console, tables: TableStore) -> None:
-    stages, failures = chain_status(tables)
+def _print_stages(console: Console, tables: TableStore, settings: Settings) -> None:
+    stages, failures = chain_status(tables, settings)
     table = Table("stage", "partitions", "ok", "failed", "filtered", box=None, header_style="bold")
     for stage in stages:
         table.add_row(*(str(v) for v in (stage.stage, stage.partitions, stage.ok, stage.failed, stage.filtered)))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from video_assets.doctor.bucket import bucket_finding
+from video_assets.doctor.deadline import LIMIT_S, within
 from video_assets.doctor.finding import Finding
 from video_assets.doctor.index import index_finding
 from video_assets.doctor.installation import dagster_home_finding, packages_finding
@@ -14,27 +16,42 @@ from video_assets.doctor.tables import tables_finding
 from video_assets.errors import VideoAssetsError
 from video_assets.settings import Settings
 
+Check = Callable[[Settings], Finding | None]
+"""A check gives None where there is nothing to look at."""
+
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """Every check in turn; one that fails stops none of the others."""
-    checks: dict[str, Callable[[Settings], Finding]] = {
+    """Every check in turn; one that fails stops none but those of what lies behind it."""
+    checks: dict[str, Check] = {
         "packages": packages_finding,
         "dagster home": dagster_home_finding,
+        "source bucket": lambda settings: bucket_finding("source bucket", settings.source),
         "source": source_finding,
+        "store bucket": lambda settings: bucket_finding("store bucket", settings.store),
         "store": store_finding,
         "tables": tables_finding,
         "index": index_finding,
         "sampling": sampling_finding,
     }
+    unreached = set()
     for component, check in checks.items():
-        yield _safely(component, check, settings)
+        if component in unreached:
+            continue
+        finding = _safely(component, check, settings, LIMIT_S)
+        if finding is not None:
+            yield finding
+            if finding.verdict == "failed":
+                unreached.add(component.removesuffix(" bucket"))
     for model in settings.embed_models:
-        yield _safely(f"model {model}", lambda s, model=model: model_finding(model, s), settings)  # type: ignore[misc]
+        # Without a limit: one that is not there yet is downloaded.
+        found = _safely(f"model {model}", lambda s, model=model: model_finding(model, s), settings)  # type: ignore[misc]
+        if found is not None:
+            yield found
 
 
-def _safely(component: str, check: Callable[[Settings], Finding], settings: Settings) -> Finding:
+def _safely(component: str, check: Check, settings: Settings, limit_s: float | None = None) -> Finding | None:
     try:
-        return check(settings)
+        return check(settings) if limit_s is None else within(limit_s, component, lambda: check(settings))
     except VideoAssetsError as error:
         # `model resnet50: no model has this name` says the name once.
         item = "" if error.item.strip("'") in component else f"{error.item}: "

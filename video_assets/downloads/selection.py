@@ -131,9 +131,9 @@ def _listed(
 
 
 def _named(selection: Selection, uri: str, settings: Settings) -> list[SelectedFile]:
-    source = open_store(settings.source_uri())
-    key = source.key_of(uri)
-    if key is None:
+    source = open_store(settings.source) if settings.source is not None else None
+    key = source.key_of(uri) if source is not None else None
+    if source is None or key is None:
         root, key = split_uri(uri)
         source = open_store(root)
     return _listed(selection, source, settings, [source.head(key)])
@@ -156,11 +156,12 @@ def _of_tables(selection: Selection, settings: Settings) -> Iterator[SelectedFil
 def _of_partition(
     selection: Selection, partition: Partition, tables: TableStore, template: PathTemplate, settings: Settings
 ) -> Iterator[SelectedFile]:
-    source = open_store(settings.source_uri())
+    # A list of videos needs no source of its own.
+    source = open_store(settings.source) if settings.source is not None else None
     videos = {row["video_path"]: row for row in _rows(tables, VIDEO_MANIFEST, partition)}
     names = {}
     for path in videos:
-        key = source.key_of(path)
+        key = source.key_of(path) if source is not None else None
         names[path] = _below_fields(key, template, partition) if key is not None else PurePosixPath(path).name
     table = {"raw": VIDEO_MANIFEST, "clips": CLIPS, "frames": FRAMES}[selection.stage]
     for row in _rows(tables, table, partition):

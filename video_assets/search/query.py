@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from video_assets.embedding.embedder import Embedder, embedder_names, open_embedder
 from video_assets.errors import VideoAssetsError
+from video_assets.keys import through_endpoint_of
 from video_assets.settings import Settings
 from video_assets.vectors.registry import open_vector_index
 from video_assets.vectors.vector_index import Hit, PointFilter, VectorIndex
@@ -95,7 +96,7 @@ def _nearest(
     where = replace(where, model_version=embedder.version)
     with open_index(settings) as index:
         hits = index.query(embedder.name, vector, limit=limit, where=where)
-    return [_found(hit) for hit in hits]
+    return [_found(hit, settings) for hit in hits]
 
 
 @contextmanager
@@ -108,7 +109,7 @@ def open_index(settings: Settings) -> Iterator[VectorIndex]:
         index.close()
 
 
-def _found(hit: Hit) -> FoundFrame:
+def _found(hit: Hit, settings: Settings) -> FoundFrame:
     payload: dict[str, Any] = dict(hit.payload)
     captured = payload.get("captured_at")
     return FoundFrame(
@@ -121,9 +122,9 @@ def _found(hit: Hit) -> FoundFrame:
         pts_s=payload["pts_s"],
         frame_idx=payload["frame_idx"],
         labels=tuple(payload.get("labels", ())),
-        video_path=payload["video_path"],
+        video_path=through_endpoint_of(settings.source or "", payload["video_path"]),
         clip_id=payload["clip_id"],
-        image_url=payload["image_url"],
+        image_url=through_endpoint_of(settings.store, payload["image_url"]),
         image_offset=payload.get("image_offset"),
         image_size_bytes=payload["image_size_bytes"],
     )

@@ -18,6 +18,7 @@ from video_assets.stages.probe import source_columns, stream_columns, truth_colu
 from video_assets.stages.windows import Windowing, later, seconds_into_source, write_windows
 from video_assets.storage.object_store import ObjectStore, StoreError
 from video_assets.storage.registry import open_store, split_uri
+from video_assets.table_store.provenance import Recipe
 from video_assets.table_store.table_store import Fold, TableStore
 from video_assets.tables import CLIPS, OK
 from video_assets.video.errors import MediaError, NotAVideo
@@ -54,6 +55,14 @@ class ClipTask:
     row: Mapping[str, Any]
 
 
+def recipe(settings: Settings) -> Recipe:
+    """What decides the table besides the manifest."""
+    parameters = _parameters(settings.clips_mode, _windowing(settings))
+    if SUFFIX in settings.video_extensions:
+        parameters |= {"bag_camera": settings.bag_camera, "bag_version": BAG_VERSION}
+    return Recipe(CODE_VERSION, parameters)
+
+
 def build_clips(
     partition: Partition,
     manifest: Callable[[], pa.Table],
@@ -66,15 +75,25 @@ def build_clips(
     store = open_store(settings.store)
 
     def items(rows: pa.Table) -> Iterator[Item]:
-        source = open_store(settings.source_uri()) if len(rows) else None
+        source = open_store(settings.source) if len(rows) and settings.source is not None else None
         for row in rows.to_pylist():
-            if row["status"] == OK and source is not None:
+            if row["status"] == OK:
                 yield _item(row, partition, source, store, settings)
 
-    return run_stage(CLIPS, partition, manifest, items, make_clip, tables=tables, settings=settings, report=report)
+    return run_stage(
+        CLIPS,
+        partition,
+        manifest,
+        items,
+        make_clip,
+        recipe=recipe(settings),
+        tables=tables,
+        settings=settings,
+        report=report,
+    )
 
 
-def _item(row: Row, partition: Partition, source: ObjectStore, store: ObjectStore, settings: Settings) -> Item:
+def _item(row: Row, partition: Partition, source: ObjectStore | None, store: ObjectStore, settings: Settings) -> Item:
     windowing = _windowing(settings)
     suffix = PurePosixPath(row["video_path"]).suffix.lower()
     bag_camera = settings.bag_camera if suffix == SUFFIX else None
@@ -91,9 +110,7 @@ def _item(row: Row, partition: Partition, source: ObjectStore, store: ObjectStor
         "start_time": row["start_time"],
     }
     copied = blob_key(CLIPS.name, partition, item_id, suffix) if settings.clips_mode == "copy" else None
-    key = source.key_of(row["video_path"])
-    # A row of an earlier source is still read where it says.
-    root, key = split_uri(row["video_path"]) if key is None else (source.uri, key)
+    root, key = _place(row["video_path"], source)
     task = ClipTask(
         video_path=row["video_path"],
         source_uri=root,
@@ -128,6 +145,13 @@ def _item(row: Row, partition: Partition, source: ObjectStore, store: ObjectStor
         return {**identity, "clip_id": name, "start_time": start, "clip_uri": store.uri_of(place)}
 
     return Item(item_id, task, identity, facts)
+
+
+def _place(video_path: str, source: ObjectStore | None) -> tuple[str, str]:
+    """The URI of a store and the key in it: of the source, or where a row of a list or of an earlier source says."""
+    if source is not None and (key := source.key_of(video_path)) is not None:
+        return source.uri, key
+    return split_uri(video_path)
 
 
 def _windowing(settings: Settings) -> Windowing | None:

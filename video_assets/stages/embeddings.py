@@ -17,6 +17,7 @@ from video_assets.stages.images import read_images
 from video_assets.stages.items import Item, Outcome, Report, Row, run_stage
 from video_assets.storage.registry import open_store, split_uri
 from video_assets.table_store.items import ItemRecords
+from video_assets.table_store.provenance import Recipe
 from video_assets.table_store.table_store import Fold, TableStore
 from video_assets.tables import EMBEDDINGS, OK
 
@@ -67,7 +68,16 @@ class EmbedTask:
 
 def code_version(models: Iterable[str]) -> str:
     """The version of the code and of every model, for the asset."""
-    return ",".join([CODE_VERSION, *(f"{model}@{embedder_identity(model).version}" for model in models)])
+    return ",".join([CODE_VERSION, *_versions(models)])
+
+
+def recipe(settings: Settings) -> Recipe:
+    """What decides the table besides the frames."""
+    return Recipe(CODE_VERSION, {"models": ",".join(sorted(_versions(settings.embed_models)))})
+
+
+def _versions(models: Iterable[str]) -> list[str]:
+    return [f"{model}@{embedder_identity(model).version}" for model in models]
 
 
 def build_embeddings(
@@ -86,7 +96,17 @@ def build_embeddings(
         by_clip = [list(group) for _, group in groupby(good, key=lambda row: (row["video_path"], row["clip_id"]))]
         return (_item(model, group, records, settings) for model in settings.embed_models for group in by_clip)
 
-    return run_stage(EMBEDDINGS, partition, frames, items, embed_clip, tables=tables, settings=settings, report=report)
+    return run_stage(
+        EMBEDDINGS,
+        partition,
+        frames,
+        items,
+        embed_clip,
+        recipe=recipe(settings),
+        tables=tables,
+        settings=settings,
+        report=report,
+    )
 
 
 def _item(model: str, frames: list[Row], records: ItemRecords, settings: Settings) -> Item:

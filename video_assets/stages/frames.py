@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -16,12 +16,13 @@ from video_assets.stages.items import Item, Outcome, Report, Row, failed_row, ru
 from video_assets.stages.windows import later, seconds_into_source
 from video_assets.storage.object_store import ObjectStore
 from video_assets.storage.registry import open_store, split_uri
+from video_assets.table_store.provenance import Recipe
 from video_assets.table_store.table_store import Fold, TableStore
 from video_assets.tables import FILTERED, FRAMES, OK
 from video_assets.video.crop import Crop, parse_crop
 from video_assets.video.errors import ConcealedErrors, DecodeError, MediaError
 from video_assets.video.filters import FrameFilters
-from video_assets.video.sampling import Scenes, parse_policy
+from video_assets.video.sampling import EverySeconds, Scenes, parse_policy
 from video_assets.video.scenes import require_scene_detection
 
 CODE_VERSION = "3"
@@ -48,6 +49,21 @@ class FramesTask:
     row: Mapping[str, Any]
 
 
+def recipe(settings: Settings) -> Recipe:
+    """What decides the table besides the clips: what `_parameters` says, in words for people."""
+    policy = parse_policy(settings.frames_sampling)
+    words = {
+        "sampling": f"every_s={policy.delta}" if isinstance(policy, EverySeconds) else settings.frames_sampling,
+        "format": settings.frames_format,
+        "quality": settings.frames_quality if settings.frames_format == "jpeg" else None,
+        "longest_side": settings.frames_longest_side,
+        **asdict(_filters(settings)),
+        "crop": settings.frames_crop,
+        "packing": settings.frames_packing,
+    }
+    return Recipe(CODE_VERSION, {name: str(value) for name, value in words.items() if value is not None})
+
+
 def build_frames(
     partition: Partition,
     clips: Callable[[], pa.Table],
@@ -67,7 +83,17 @@ def build_frames(
     def items(rows: pa.Table) -> Iterator[Item]:
         return (_item(row, partition, store, settings) for row in rows.to_pylist() if row["status"] == OK)
 
-    return run_stage(FRAMES, partition, clips, items, make_frames, tables=tables, settings=settings, report=report)
+    return run_stage(
+        FRAMES,
+        partition,
+        clips,
+        items,
+        make_frames,
+        recipe=recipe(settings),
+        tables=tables,
+        settings=settings,
+        report=report,
+    )
 
 
 def require_sampling(settings: Settings) -> None:

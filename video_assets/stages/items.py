@@ -19,8 +19,9 @@ from video_assets.settings import Settings
 from video_assets.storage.object_store import ObjectChanged, StoreUnavailable
 from video_assets.storage.registry import open_store
 from video_assets.table_store.items import ItemRecord, ItemRecords
-from video_assets.table_store.table_store import Fold, TableStore
-from video_assets.tables import CLIPS, FAILED, FRAMES, OK, Table
+from video_assets.table_store.provenance import Recipe
+from video_assets.table_store.table_store import Fold, TableStore, fingerprint
+from video_assets.tables import CLIPS, FAILED, FRAMES, MADE_OF, OK, Table
 from video_assets.work.messages import MEMORY_STAGE
 from video_assets.work.pool import Done, Failed, run_items
 from video_assets.work.progress import Progress
@@ -94,6 +95,7 @@ def run_stage(
     items: Callable[[pa.Table], Iterable[Item]],
     function: Callable[[Any], Outcome],
     *,
+    recipe: Recipe,
     tables: TableStore,
     settings: Settings,
     report: Report,
@@ -128,7 +130,17 @@ def run_stage(
             progress.finish()
     folded = fold(table, ((by_id[item_id], work.done[item_id]) for item_id in by_id))
     return Fold(
-        table, partition, folded, base, made=len(due), upstream=rows, bytes_read=bytes_read, bytes_total=bytes_total
+        table,
+        partition,
+        folded,
+        base,
+        made=len(due),
+        upstream=rows,
+        bytes_read=bytes_read,
+        bytes_total=bytes_total,
+        upstream_version=fingerprint(MADE_OF[table.name], rows),
+        recipe=recipe,
+        seconds=sum(record.seconds for record in work.done.values()),
     )
 
 
@@ -204,10 +216,12 @@ class _PartitionWork:
 
     def _record(self, result: Done[Outcome] | Failed) -> ItemRecord:
         item, tries = self.items[result.item_id], self._tries(result.item_id)
+        before = self.done.get(item.item_id)
+        seconds = result.seconds + (before.seconds if before else 0.0)
         if isinstance(result, Done):
             outcome = result.value
             status = FAILED if outcome.failed else OK
-            return ItemRecord(item.item_id, outcome.rows, status, tries + 1, outcome.retryable)
+            return ItemRecord(item.item_id, outcome.rows, status, tries + 1, outcome.retryable, seconds)
         if result.stage in STOPPING_STAGES:
             raise StageStopped(
                 f"table {self.table.name}", result.message.rstrip("."), "Run it again: what is done is kept."
@@ -218,7 +232,7 @@ class _PartitionWork:
         rows = self.table.rows([failed_row(item.identity, result.stage, message)])
         # What is not at the source now may be there again: that is no failing of the item.
         attempts = max(tries, 1) if result.stage == ObjectChanged.stage else tries + 1
-        return ItemRecord(item.item_id, rows, FAILED, attempts, result.retryable)
+        return ItemRecord(item.item_id, rows, FAILED, attempts, result.retryable, seconds)
 
     def _publish(self, record: ItemRecord) -> None:
         self.records.publish(record)

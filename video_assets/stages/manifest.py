@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from video_assets.keys import Partition
+from video_assets.keys import Partition, without_endpoint
 from video_assets.path_template import Unmatched
 from video_assets.settings import Settings
-from video_assets.sources.listing import Listing, PartitionScan, Upload, scan_partitions
+from video_assets.sources.listing import Listing
+from video_assets.sources.partition_scan import PartitionScan, Upload
+from video_assets.sources.registry import open_source
+from video_assets.sources.source_objects import SourceStore
 from video_assets.stages.items import Row, failed_row
-from video_assets.storage.object_store import ObjectInfo, ObjectNotFound, ObjectStore
-from video_assets.storage.registry import open_store
+from video_assets.storage.object_store import ObjectInfo, ObjectNotFound
+from video_assets.table_store.provenance import Recipe
 from video_assets.table_store.table_store import Fold, PartitionNotFound, TableStore
 from video_assets.tables import OK, UNMATCHED, VIDEO_MANIFEST
-
-SOURCE = "listing"
 
 CODE_VERSION = "1"
 """Raised when the same listing would give other rows."""
@@ -31,29 +34,60 @@ class Manifest:
     examples: list[str]
 
 
-def open_listing(settings: Settings) -> Listing:
-    """The source of a deployment, ready to be read."""
-    return Listing(open_store(settings.source_uri()), settings.template(), settings.settle_s, settings.start_date)
+def open_listing(
+    settings: Settings, *, with_files: bool = False, report: Callable[[str], None] | None = None
+) -> Listing:
+    """The source of a deployment, ready to be read; whether with its listing files, see `open_source`."""
+    return open_source(settings, with_files=with_files, report=report)
 
 
-def build_manifest(partition: Partition, *, tables: TableStore, settings: Settings) -> Manifest:
+def recipe(settings: Settings) -> Recipe:
+    """What decides which rows of the source are a partition's, and what they say."""
+    return Recipe(
+        CODE_VERSION,
+        {
+            "path_template": settings.path_template,
+            "video_extensions": ",".join(settings.video_extensions),
+            "timezone": settings.timezone,
+            "path_timezone": settings.path_timezone or settings.timezone,
+        },
+    )
+
+
+def build_manifest(
+    partition: Partition,
+    *,
+    tables: TableStore,
+    settings: Settings,
+    report: Callable[[str], None] | None = None,
+) -> Manifest:
     """Lists the partition's uploads. A listing that cannot be finished raises: it is never taken for empty.
 
     Videos of the earlier manifest that are gone from the source stay, with `source_deleted_at` (SPEC R3, keep).
     """
-    listing = open_listing(settings)
+    begun = time.monotonic()
+    listing = open_listing(settings, with_files=True, report=report)
     base = tables.version(VIDEO_MANIFEST, partition)
     earlier = _earlier(tables, partition)
-    uploads = [_row(listing.store, upload) for upload in listing.partition(partition)]
-    listed = {row["video_path"] for row in uploads}
-    kept = [row for row in earlier if row["video_path"] not in listed]
+    uploads = [_row(listing, upload) for upload in listing.partition(partition)]
+    # By what they name: a row of the same video through another endpoint is the same row.
+    listed = {without_endpoint(row["video_path"]) for row in uploads}
+    kept = [row for row in earlier if without_endpoint(row["video_path"]) not in listed]
     rows = uploads + [row for row in (_still(row, partition, listing) for row in kept) if row is not None]
-    known = {(row["video_path"], row["etag"]) for row in earlier}
-    made = sum((row["video_path"], row["etag"]) not in known for row in uploads)
+    known = {(without_endpoint(row["video_path"]), row["etag"]) for row in earlier}
+    made = sum((without_endpoint(row["video_path"]), row["etag"]) not in known for row in uploads)
     table = VIDEO_MANIFEST.rows(sorted(rows, key=lambda row: row["video_path"]))
-    return Manifest(
-        Fold(VIDEO_MANIFEST, partition, table, base, made=made), dict(listing.skipped), listing.named_examples()
+    fold = Fold(
+        VIDEO_MANIFEST,
+        partition,
+        table,
+        base,
+        made=made,
+        upstream_version=_scan(table.to_pylist(), listing.store).fingerprint,
+        recipe=recipe(settings),
+        seconds=time.monotonic() - begun,
     )
+    return Manifest(fold, dict(listing.skipped), listing.named_examples())
 
 
 def _still(row: Row, partition: Partition, listing: Listing) -> Row | None:
@@ -71,19 +105,19 @@ def _still(row: Row, partition: Partition, listing: Listing) -> Row | None:
     except ObjectNotFound:
         return {**row, "source_deleted_at": row["source_deleted_at"] or listing.now}
     try:
-        elsewhere = listing.template.match(key, info.last_modified).partition != partition
+        elsewhere = listing.objects.fields(info, listing.template).partition != partition
     except Unmatched:
         return row
     return None if elsewhere else row
 
 
-def build_unmatched(*, tables: TableStore, settings: Settings) -> Manifest:
+def build_unmatched(*, tables: TableStore, settings: Settings, report: Callable[[str], None] | None = None) -> Manifest:
     """Reads the whole source for the videos that belong to no partition."""
-    listing = open_listing(settings)
+    listing = open_listing(settings, with_files=True, report=report)
     base = tables.version(UNMATCHED, None)
     deque(listing.everything(), maxlen=0)
     rows = [
-        failed_row({**_object(listing.store, upload.info), "source": SOURCE}, "match", upload.reason)
+        failed_row({**_object(listing.store, upload.info), "source": listing.objects.kind}, "match", upload.reason)
         for upload in listing.unmatched
     ]
     table = UNMATCHED.rows(sorted(rows, key=lambda row: row["video_path"]))
@@ -92,7 +126,7 @@ def build_unmatched(*, tables: TableStore, settings: Settings) -> Manifest:
 
 def scan_source(listing: Listing, tables: TableStore) -> dict[Partition, PartitionScan]:
     """Every partition that has uploads, and (empty) those whose manifest has some that are gone."""
-    scans = scan_partitions(listing.everything())
+    scans = listing.scans()
     for partition in tables.partitions(VIDEO_MANIFEST):
         if partition not in scans:
             before = manifest_scan(partition, tables, listing.store)
@@ -101,12 +135,17 @@ def scan_source(listing: Listing, tables: TableStore) -> dict[Partition, Partiti
     return scans
 
 
-def manifest_scan(partition: Partition, tables: TableStore, source: ObjectStore) -> PartitionScan | None:
+def manifest_scan(partition: Partition, tables: TableStore, source: SourceStore) -> PartitionScan | None:
     """What the committed manifest has of the source's present objects; None where there is no manifest."""
     try:
         rows = tables.read(VIDEO_MANIFEST, partition).to_pylist()
     except PartitionNotFound:
         return None
+    return _scan(rows, source)
+
+
+def _scan(rows: list[Row], source: SourceStore) -> PartitionScan:
+    """The present objects among a manifest's rows, as a scan of the source sees them."""
     scan = PartitionScan()
     infos = {source.key_of(row["video_path"]): row for row in rows if row["source_deleted_at"] is None}
     for key in sorted(
@@ -121,7 +160,7 @@ def last_modified_text(time: datetime) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _object(store: ObjectStore, info: ObjectInfo) -> Row:
+def _object(store: SourceStore, info: ObjectInfo) -> Row:
     return {
         "video_path": store.uri_of(info.key),
         "size_bytes": info.size_bytes,
@@ -130,12 +169,12 @@ def _object(store: ObjectStore, info: ObjectInfo) -> Row:
     }
 
 
-def _row(store: ObjectStore, upload: Upload) -> Row:
+def _row(listing: Listing, upload: Upload) -> Row:
     return {
-        **_object(store, upload.info),
+        **_object(listing.store, upload.info),
         "camera": upload.fields.camera,
         "start_time": upload.fields.start_time,
-        "source": SOURCE,
+        "source": listing.objects.kind,
         "status": OK,
         "attempts": 1,
     }

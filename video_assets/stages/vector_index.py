@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator, Set
 from typing import Any
 
@@ -10,12 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from video_assets.embedding.embedder import embedder_identity
-from video_assets.keys import Partition, content_id
+from video_assets.keys import Partition, content_id, without_endpoint
 from video_assets.settings import Settings
 from video_assets.stages.embeddings import FRAME_COLUMNS, VECTOR_COLUMNS, Place, read_vectors
 from video_assets.stages.items import Report
-from video_assets.table_store.table_store import Fold, TableError, TableStore
-from video_assets.tables import OK, VECTOR_INDEX
+from video_assets.table_store.provenance import Recipe
+from video_assets.table_store.table_store import Fold, TableError, TableStore, fingerprint
+from video_assets.tables import EMBEDDINGS, OK, VECTOR_INDEX
 from video_assets.vectors.registry import open_vector_index
 from video_assets.vectors.sync import sync_partition
 from video_assets.vectors.vector_index import Point, PointFilter, VectorIndex, point_id
@@ -24,7 +26,15 @@ CODE_VERSION = "1"
 """Raised when the same vectors would give other points or rows."""
 
 _PAYLOAD = (*FRAME_COLUMNS, "model", "model_version", "labels")
+_URIS = ("video_path", "image_url")
+"""Of the payload, what is a URI. Searches say them through the endpoint that is set."""
+
 _ROWS = 1_000
+
+
+def recipe(settings: Settings) -> Recipe:
+    """What decides the points besides the vectors: another index has none of them yet."""
+    return Recipe(CODE_VERSION, {"models": ",".join(sorted(settings.embed_models)), "index": settings.index})
 
 
 def build_index(
@@ -42,6 +52,7 @@ def build_index(
     index = open_vector_index(settings.index, api_key=settings.qdrant_api_key)
     try:
         with tables.writer(VECTOR_INDEX, partition):
+            begun = time.monotonic()
             base = tables.version(VECTOR_INDEX, partition)
             upstream = embeddings()
             models = sorted({*settings.embed_models, *_indexed_models(tables, partition)})
@@ -54,7 +65,17 @@ def build_index(
                 report(f"vector_index: {model}: {row['points']} points, {changed} changed")
     finally:
         index.close()
-    return Fold(VECTOR_INDEX, partition, VECTOR_INDEX.rows(rows), base, made=made, upstream=upstream)
+    return Fold(
+        VECTOR_INDEX,
+        partition,
+        VECTOR_INDEX.rows(rows),
+        base,
+        made=made,
+        upstream=upstream,
+        upstream_version=fingerprint(EMBEDDINGS, upstream),
+        recipe=recipe(settings),
+        seconds=time.monotonic() - begun,
+    )
 
 
 def _indexed_models(tables: TableStore, partition: Partition) -> set[str]:
@@ -74,7 +95,7 @@ def _sync_model(index: VectorIndex, model: str, partition: Partition, rows: pa.T
     for payload, place in _payloads(rows):
         point = point_id(model, payload["model_version"], payload["image_id"])
         payloads[point], places[point] = payload, place
-        wanted[point] = content_id("point", repr(payload), _name_of(place))
+        wanted[point] = content_id("point", repr(_named(payload)), _name_of(place))
 
     def load(ids: Set[str]) -> Iterator[Point]:
         for point, vector in read_vectors({point: places[point] for point in ids}):
@@ -107,6 +128,11 @@ def _payloads(rows: pa.Table) -> Iterator[tuple[dict[str, Any], Place]]:
         for row in batch.to_pylist():
             place = Place(row.pop("vectors_uri"), row.pop("vector_row"))
             yield {name: value for name, value in row.items() if value is not None}, place
+
+
+def _named(payload: dict[str, Any]) -> dict[str, Any]:
+    """The payload as what it names: another endpoint of the same bucket is no reason to write a point again."""
+    return {name: without_endpoint(value) if name in _URIS else value for name, value in payload.items()}
 
 
 def _name_of(place: Place) -> str:

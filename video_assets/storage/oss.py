@@ -22,6 +22,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from video_assets.storage.listing_page import ListingPage
 from video_assets.storage.object_keys import HIDDEN_FOLDER, check_key, is_hidden, printable_key
 from video_assets.storage.object_reader import open_reader
 from video_assets.storage.object_store import (
@@ -37,7 +38,7 @@ from video_assets.storage.object_store import (
 )
 from video_assets.storage.oss_client import OssConnection, connection
 from video_assets.storage.oss_errors import code_of, store_errors
-from video_assets.storage.oss_listing import list_entries
+from video_assets.storage.oss_listing import list_pages
 from video_assets.storage.oss_lock import OssLock
 from video_assets.storage.oss_multipart import OssMultipartUpload, abort_dead_uploads
 from video_assets.storage.oss_read import OssObjectReader
@@ -100,9 +101,10 @@ class OssStore(ObjectStore):
         return named.path.removeprefix(self._root) or None if is_below else None
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
-        for entry in self._entries(prefix, "", start_after):
-            if isinstance(entry, ObjectInfo):
-                yield entry
+        root = len(self._root)
+        for page in self._pages(prefix, "", start_after):
+            infos = [_named(info, info.key[root:]) for info in page.objects] if root else page.objects
+            yield from (i for i in infos if i.key and not (i.key[0] == "." and is_hidden(i.key.partition("/")[0])))
 
     def list_level(
         self, prefix: str = "", *, delimiter: str = "/", start_after: str = ""
@@ -210,23 +212,23 @@ class OssStore(ObjectStore):
             raise InvalidKey(f"key '{printable_key(key)}'", fault, "Take keys from a listing of the store.")
         return full_key
 
-    def _entries(self, prefix: str, delimiter: str, start_after: str) -> Iterator[ObjectInfo | CommonPrefix]:
-        """Entries of the store, with keys of its own. OSS names a common prefix again that `start_after` is in."""
+    def _pages(self, prefix: str, delimiter: str, start_after: str) -> Iterator[ListingPage]:
         try:
-            after, wanted = start_after.encode(), (self._root + prefix).encode().decode()
+            start_after.encode(), prefix.encode()
         except UnicodeEncodeError:
             cause = "is not valid Unicode, and OSS keys are"
             raise InvalidKey(f"prefix '{printable_key(prefix)}'", cause, "Correct the prefix.") from None
         first = self._root + start_after if start_after else ""
-        for entry in list_entries(self._connection, self._place, wanted, delimiter=delimiter, start_after=first):
-            if isinstance(entry, ObjectInfo):
-                name = entry.key[len(self._root) :]
-                entry = ObjectInfo(name, entry.size_bytes, entry.etag, entry.last_modified)
-            else:
-                name = entry.prefix[len(self._root) :]
-                entry = CommonPrefix(name)
-            if name and not is_hidden(name.partition("/")[0]) and name.encode() > after:
-                yield entry
+        return list_pages(self._connection, self._place, self._root + prefix, delimiter=delimiter, start_after=first)
+
+    def _entries(self, prefix: str, delimiter: str, start_after: str) -> Iterator[ObjectInfo | CommonPrefix]:
+        """Entries of the store, with keys of its own. OSS names a common prefix again that `start_after` is in."""
+        root, after = len(self._root), start_after.encode(errors="replace")
+        for page in self._pages(prefix, delimiter, start_after):
+            for entry in page.entries():
+                name = (entry.prefix if isinstance(entry, CommonPrefix) else entry.key)[root:]
+                if name and not is_hidden(name.partition("/")[0]) and name.encode() > after:
+                    yield CommonPrefix(name) if isinstance(entry, CommonPrefix) else _named(entry, name)
 
     def _reader(self, key: str, etag: str | None) -> OssObjectReader:
         return OssObjectReader(self._connection, self._place, self._full(key), self.uri_of(key), etag)
@@ -286,6 +288,10 @@ class OssStore(ObjectStore):
             published=functools.partial(self._published, key),
             upload_id=upload_id,
         )
+
+
+def _named(info: ObjectInfo, key: str) -> ObjectInfo:
+    return ObjectInfo(key, info.size_bytes, info.etag, info.last_modified)
 
 
 def _parts(data: bytes | Iterable[bytes]) -> Iterator[bytes]:

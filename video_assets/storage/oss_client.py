@@ -25,10 +25,12 @@ _CONNECTIONS = 32
 
 @dataclass(frozen=True, slots=True)
 class OssConnection:
-    """A client of the SDK, and what the settings say about listing."""
+    """A client of the SDK, the keys and region that it signs with, and what the settings say about listing."""
 
     client: Any
     session: Any
+    keys: RenewedKeys
+    region: str
     list_max_keys: int
 
 
@@ -66,9 +68,24 @@ atexit.register(close_connections)
 os.register_at_fork(after_in_child=_forget_connections)
 
 
-def _connect(endpoint: OssEndpoint) -> OssConnection:
+def connect_once(endpoint: OssEndpoint, timeout_s: float) -> OssConnection:
+    """A connection of the caller's own, which tries nothing again. Raises as `connection`.
+
+    Args:
+        timeout_s: for the connection, and again for each answer.
+    """
+    return _connect(endpoint, is_tried_again=False, connect_timeout_s=timeout_s, read_timeout_s=timeout_s)
+
+
+def _connect(
+    endpoint: OssEndpoint,
+    *,
+    is_tried_again: bool = True,
+    connect_timeout_s: float = _CONNECT_TIMEOUT_S,
+    read_timeout_s: float = _READ_TIMEOUT_S,
+) -> OssConnection:
     try:
-        from alibabacloud_oss_v2 import Client, config
+        from alibabacloud_oss_v2 import Client, config, retry
         from alibabacloud_oss_v2.transport import RequestsHttpClient
     except ImportError as error:
         raise StoreUnavailable(
@@ -91,11 +108,11 @@ def _connect(endpoint: OssEndpoint) -> OssConnection:
     options.disable_ssl = endpoint.is_loopback
     options.use_path_style = endpoint.takes_path_style
     options.credentials_provider = keys
-    options.retryer = _retryer(keys)
+    options.retryer = _retryer(keys) if is_tried_again else retry.NopRetryer()
     options.http_client = RequestsHttpClient(
-        session=session, connect_timeout=_CONNECT_TIMEOUT_S, readwrite_timeout=_READ_TIMEOUT_S
+        session=session, connect_timeout=connect_timeout_s, readwrite_timeout=read_timeout_s
     )
-    return OssConnection(Client(options), session, settings.oss_list_max_keys)
+    return OssConnection(Client(options), session, keys, region, settings.oss_list_max_keys)
 
 
 def _session() -> Any:

@@ -43,10 +43,12 @@ class RenewedKeys:
 
     Args:
         fetch: asks the source.
+        where: the source in words.
     """
 
-    def __init__(self, fetch: Callable[[], AccessKeys]) -> None:
+    def __init__(self, fetch: Callable[[], AccessKeys], where: str = "of the settings") -> None:
         self._fetch = fetch
+        self.where = where
         self._keys: AccessKeys | None = None
         self._guard = threading.Lock()
         self._given = threading.local()
@@ -62,6 +64,12 @@ class RenewedKeys:
         with self._guard:
             keys = self._keys = self._given.keys = self._renewed()
         return Credentials(keys.access_key_id, keys.secret, keys.token)
+
+    def present(self) -> AccessKeys:
+        """The present keys; raises as `get_credentials`."""
+        with self._guard:
+            self._keys = self._renewed()
+            return self._keys
 
     def _renewed(self) -> AccessKeys:
         keys = self._keys
@@ -90,10 +98,11 @@ class RenewedKeys:
 def provider(settings: Settings, region: str) -> RenewedKeys:
     """Keys as the settings say: a pair, a pair that takes a role, or else the role of this ECS machine."""
     if settings.oss_access_key_id is None and settings.oss_access_key_secret is None:
-        return RenewedKeys(machine_role_keys)
+        return RenewedKeys(machine_role_keys, "of the RAM role of this machine")
     if settings.oss_role_arn:
         arn = settings.oss_role_arn
-        return RenewedKeys(lambda: assume_role(_keys_of_settings(), arn, f"https://sts.{region}.aliyuncs.com"))
+        sts = f"https://sts.{region}.aliyuncs.com"
+        return RenewedKeys(lambda: assume_role(_keys_of_settings(), arn, sts), f"of the RAM role {arn}")
     return RenewedKeys(_keys_of_settings)
 
 

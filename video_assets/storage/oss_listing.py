@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any
 from urllib.parse import unquote
-from xml.etree import ElementTree
 
-from video_assets.storage.object_store import CommonPrefix, ObjectInfo, StoreUnavailable
+from video_assets.storage.listing_page import ListingPage, scan_listing
+from video_assets.storage.object_store import StoreUnavailable
 from video_assets.storage.oss_client import ATTEMPTS, OssConnection
 from video_assets.storage.oss_errors import store_errors
 from video_assets.storage.oss_uri import OssPlace
 
 
-def list_entries(
+def list_pages(
     connection: OssConnection, place: OssPlace, prefix: str, *, delimiter: str, start_after: str
-) -> Iterator[ObjectInfo | CommonPrefix]:
-    """All entries of the bucket with `prefix` that sort after `start_after`, in the order of their UTF-8 bytes.
+) -> Iterator[ListingPage]:
+    """All pages of the bucket's entries with `prefix` that sort after `start_after`, in the order of their UTF-8 bytes.
 
     Keys are the bucket's own, whole ones. Needs the permission oss:ListObjects and no other.
     """
@@ -26,14 +25,13 @@ def list_entries(
     after = {"start-after": start_after} if start_after else {}
     while True:
         page = _fetch(connection, place, {**parameters, **after})
-        yield from _entries(page)
-        token = page.findtext("NextContinuationToken")
-        if page.findtext("IsTruncated") != "true" or not token:
+        yield page
+        if not page.next_token:
             return
-        after = {"continuation-token": token}
+        after = {"continuation-token": page.next_token}
 
 
-def _fetch(connection: OssConnection, place: OssPlace, parameters: dict[str, str]) -> ElementTree.Element:
+def _fetch(connection: OssConnection, place: OssPlace, parameters: dict[str, str]) -> ListingPage:
     """One page; one that arrives damaged is asked for again."""
     from alibabacloud_oss_v2.types import OperationInput
 
@@ -43,32 +41,15 @@ def _fetch(connection: OssConnection, place: OssPlace, parameters: dict[str, str
         with store_errors(place, item):
             answer: Any = connection.client.invoke_operation(asked)
         try:
-            page = ElementTree.fromstring(answer.http_response.content)  # noqa: S314 (the SDK parses it the same way)
-        except ElementTree.ParseError as error:
+            page = scan_listing(answer.http_response.content, _decoded)
+        except ValueError as error:
             damage = str(error)
             continue
-        if page.tag == "ListBucketResult" and page.findtext("EncodingType") == "url":
+        if page.is_encoded:
             return page
-        damage = f"<{page.tag}> without EncodingType"
+        damage = "a page without EncodingType"
     raise StoreUnavailable(item, f"each listing arrived damaged ({damage})", "Check the endpoint and any proxy.")
 
 
-def _entries(page: ElementTree.Element) -> Iterator[ObjectInfo | CommonPrefix]:
-    """The entries of a page, objects and common prefixes merged in their order."""
-    prefixes = [unquote(element.findtext("Prefix", "")) for element in page.iterfind("CommonPrefixes")]
-    if not prefixes:
-        yield from map(_object, page.iterfind("Contents"))
-        return
-    entries: list[tuple[bytes, ObjectInfo | CommonPrefix]] = [(p.encode(), CommonPrefix(p)) for p in prefixes]
-    entries += [(info.key.encode(), info) for info in map(_object, page.iterfind("Contents"))]
-    yield from (entry for _, entry in sorted(entries, key=lambda pair: pair[0]))
-
-
-def _object(element: ElementTree.Element) -> ObjectInfo:
-    said = {child.tag: child.text or "" for child in element}
-    return ObjectInfo(
-        unquote(said["Key"]),
-        int(said["Size"]),
-        said["ETag"].strip('"'),
-        datetime.fromisoformat(said["LastModified"]),
-    )
+def _decoded(text: str) -> str:
+    return unquote(text, errors="strict") if "%" in text else text

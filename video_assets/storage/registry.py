@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
+from video_assets.storage.bucket_probe import BucketProbe
 from video_assets.storage.local_files import file_uri
 from video_assets.storage.local_store import LocalStore
 from video_assets.storage.object_store import InvalidUri, ObjectStore
@@ -31,8 +32,10 @@ def open_store(uri: str, *, create: bool = False) -> ObjectStore:
 
 def check_uri(uri: str) -> None:
     """Raises `InvalidUri` where `open_store` would; whether the store is there is not looked at."""
-    _scheme(uri)
-    _file_path(uri)
+    if _scheme(uri) == "file":
+        _file_path(uri)
+    else:
+        open_store(uri)  # a bucket is asked nothing by that
 
 
 def split_uri(uri: str) -> tuple[str, str]:
@@ -47,13 +50,42 @@ def split_uri(uri: str) -> tuple[str, str]:
     return _SPLITTERS[_scheme(uri)](uri)
 
 
+def normal_uri(uri: str) -> str:
+    """The URI of one object as its store writes it, so that each object has one. Nothing is asked of the store.
+
+    Raises:
+        InvalidUri: no object this version can open.
+    """
+    root, key = split_uri(uri)
+    return file_uri(os.fsencode(_file_path(uri))) if root.startswith("file:") else open_store(root).uri_of(key)
+
+
+def shown_uri(uri: str) -> str:
+    """The URI without what may be secret: user and password, and the query (of a presigned URL)."""
+    scheme, separator, rest = uri.partition("://")
+    if not separator:
+        return uri
+    host, slash, path = rest.partition("?")[0].partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+
+
+def probe_bucket(uri: str) -> BucketProbe | None:
+    """What one request to the bucket tells, for people; None where the URI names no bucket.
+
+    Raises:
+        StoreError: nothing could be asked: the URI or what is configured for it is wrong.
+    """
+    probe = _PROBES.get(_scheme(uri))
+    return None if probe is None else probe(uri)
+
+
 def _open_file(uri: str, create: bool) -> ObjectStore:
     return LocalStore(_file_path(uri), create=create)
 
 
 def _split_file(uri: str) -> tuple[str, str]:
     if uri.endswith("/"):
-        raise InvalidUri(_shown(uri), "names a folder, not a file", "Name one file, or open the folder as a store.")
+        raise InvalidUri(shown_uri(uri), "names a folder, not a file", "Name one file, or open the folder as a store.")
     path = _file_path(uri)
     _refuse_disk_root(path.parent, uri)
     return file_uri(os.fsencode(path.parent)), os.fsencode(path.name).decode("utf-8", "surrogateescape")
@@ -68,9 +100,9 @@ def _split_s3(uri: str) -> tuple[str, str]:
 def _split_oss(uri: str) -> tuple[str, str]:
     from video_assets.storage.oss_uri import parse_oss_uri
 
-    place = parse_oss_uri(uri, _shown(uri))
+    place = parse_oss_uri(uri, shown_uri(uri))
     if not place.path:
-        raise InvalidUri(_shown(uri), "names a bucket, not an object", "Add the object's key.")
+        raise InvalidUri(shown_uri(uri), "names a bucket, not an object", "Add the object's key.")
     return place.bucket_uri, place.path
 
 
@@ -83,7 +115,7 @@ def _scheme(uri: str) -> str:
     if scheme in _OPENERS:
         return scheme
     known = ", ".join(f"{name}://" for name in _OPENERS)
-    raise InvalidUri(_shown(uri), f"has the unknown scheme {scheme!r}", f"Use one of {known}, or an absolute path.")
+    raise InvalidUri(shown_uri(uri), f"has the unknown scheme {scheme!r}", f"Use one of {known}, or an absolute path.")
 
 
 def _open_s3(uri: str, create: bool) -> ObjectStore:
@@ -92,7 +124,7 @@ def _open_s3(uri: str, create: bool) -> ObjectStore:
     from video_assets.storage.s3_uri import parse_store_uri
 
     bucket, prefix = parse_store_uri(uri)
-    check_installed(_shown(uri))
+    check_installed(shown_uri(uri))
     return S3Store(bucket, prefix)
 
 
@@ -100,7 +132,19 @@ def _open_oss(uri: str, create: bool) -> ObjectStore:
     from video_assets.storage.oss import OssStore
     from video_assets.storage.oss_uri import check_prefix, parse_oss_uri
 
-    return OssStore(check_prefix(parse_oss_uri(uri, _shown(uri)), _shown(uri)))
+    return OssStore(check_prefix(parse_oss_uri(uri, shown_uri(uri)), shown_uri(uri)))
+
+
+def _probe_s3(uri: str) -> BucketProbe:
+    from video_assets.storage.s3_probe import probe_s3
+
+    return probe_s3(uri)
+
+
+def _probe_oss(uri: str) -> BucketProbe:
+    from video_assets.storage.oss_probe import probe_oss
+
+    return probe_oss(uri)
 
 
 def _file_path(uri: str) -> Path:
@@ -112,11 +156,11 @@ def _file_path(uri: str) -> Path:
     path = _path_of_file_uri(uri) if uri[:5].lower() == "file:" else _expand_home(uri)
     if not path.is_absolute():
         meant = f"Write it in full, perhaps {path.absolute().as_uri()}."
-        raise InvalidUri(_shown(uri), "is a relative path", meant)
+        raise InvalidUri(shown_uri(uri), "is a relative path", meant)
     if ".." in path.parts:
-        raise InvalidUri(_shown(uri), "holds '..'", "Write the path without it.")
+        raise InvalidUri(shown_uri(uri), "holds '..'", "Write the path without it.")
     if "\0" in str(path):
-        raise InvalidUri(_shown(uri), "holds a NUL character", "Correct the path.")
+        raise InvalidUri(shown_uri(uri), "holds a NUL character", "Correct the path.")
     _refuse_disk_root(path, uri)
     # POSIX keeps two leading slashes apart from one; no system this runs on does.
     return Path("/", *path.parts[1:])
@@ -128,13 +172,13 @@ def _path_of_file_uri(uri: str) -> Path:
         host, slash, path = rest[2:].partition("/")
         if host.lower() not in ("", "localhost"):
             raise InvalidUri(
-                _shown(uri),
+                shown_uri(uri),
                 f"names the host '{host.rpartition('@')[2]}'",
                 "A file URI has three slashes and an absolute path: file:///data/videos.",
             )
         rest = slash + path
     if "?" in rest or "#" in rest:
-        raise InvalidUri(_shown(uri), "holds '?' or '#'", "Write them as %3F and %23.")
+        raise InvalidUri(shown_uri(uri), "holds '?' or '#'", "Write them as %3F and %23.")
     return Path(os.fsdecode(unquote_to_bytes(rest)))
 
 
@@ -147,16 +191,7 @@ def _expand_home(path: str) -> Path:
 
 def _refuse_disk_root(path: Path, uri: str) -> None:
     if path == Path(path.anchor):
-        raise InvalidUri(_shown(uri), "would make the whole file system a store", "Use a folder below it.")
-
-
-def _shown(uri: str) -> str:
-    """The URI without what may be secret: user and password, and the query (of a presigned URL)."""
-    scheme, separator, rest = uri.partition("://")
-    if not separator:
-        return uri
-    host, slash, path = rest.partition("?")[0].partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+        raise InvalidUri(shown_uri(uri), "would make the whole file system a store", "Use a folder below it.")
 
 
 _OPENERS: dict[str, Callable[[str, bool], ObjectStore]] = {"file": _open_file, "s3": _open_s3, "oss": _open_oss}
@@ -168,3 +203,6 @@ _SPLITTERS: dict[str, Callable[[str], tuple[str, str]]] = {
     "oss": _split_oss,
 }
 """How each scheme splits the URI of an object into that of a store and a key."""
+
+_PROBES: dict[str, Callable[[str], BucketProbe]] = {"s3": _probe_s3, "oss": _probe_oss}
+"""How each scheme of buckets is asked once."""

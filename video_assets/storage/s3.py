@@ -11,9 +11,11 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import itertools
 import logging
+import operator
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -25,6 +27,7 @@ from typing import Any, BinaryIO, cast
 from urllib.parse import unquote
 
 from video_assets.storage.claim_lock import Claims, hold_claim
+from video_assets.storage.listing_page import ListingPage
 from video_assets.storage.object_keys import HIDDEN_FOLDER, check_key, is_hidden, printable_key, segment_fault
 from video_assets.storage.object_reader import open_reader
 from video_assets.storage.object_store import (
@@ -45,7 +48,7 @@ from video_assets.storage.object_store import (
 from video_assets.storage.prefix_rollup import roll_up
 from video_assets.storage.s3_bucket import ask, call
 from video_assets.storage.s3_errors import S3Fault, is_condition, object_error, store_error
-from video_assets.storage.s3_listing import ListingPage, list_page
+from video_assets.storage.s3_listing import list_page
 from video_assets.storage.s3_multipart import S3MultipartUpload
 from video_assets.storage.s3_reads import read, read_whole, rechunked
 from video_assets.storage.s3_uri import object_uri
@@ -96,9 +99,21 @@ class S3Store(ObjectStore):
         return key[len(self._prefix) :] if is_below else None
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
-        for entry in self._entries(prefix, "", start_after):
-            if isinstance(entry, ObjectInfo):
-                yield entry
+        last = first = _sortable(start_after)
+        whole_start = self._prefix + start_after if start_after else ""
+        for page in self._pages(self._whole(prefix), "", whole_start):
+            infos = [_below(info, len(self._prefix)) for info in page.objects] if self._prefix else page.objects
+            keys = [_sortable(info.key) for info in infos]
+            # Some servers begin at or before what was asked for.
+            skipped = bisect.bisect_right(keys, first)
+            if any(map(operator.ge, [last, *keys[skipped:]], keys[skipped:])):
+                raise self._out_of_order()
+            last = keys[-1] if keys else last
+            dotted = bisect.bisect_left(keys, b".", skipped)
+            if dotted < len(keys) and keys[dotted].startswith(b"."):
+                yield from (info for info in infos[skipped:] if not is_hidden(info.key.partition("/")[0]))
+            else:
+                yield from infos[skipped:]
 
     def list_level(
         self, prefix: str = "", *, delimiter: str = "/", start_after: str = ""
@@ -121,13 +136,16 @@ class S3Store(ObjectStore):
         whole_start = self._prefix + start_after if start_after else ""
         for page in self._pages(self._whole(prefix), delimiter, whole_start):
             for entry in page.entries():
-                entry = _below(entry, root)
+                entry = CommonPrefix(entry.prefix[root:]) if isinstance(entry, CommonPrefix) else _below(entry, root)
                 name = _sortable(_name(entry))
                 if name > last:
                     yield entry
                     last = name
                 elif name > _sortable(start_after):
-                    raise StoreUnavailable(self.uri, "lists its keys out of order", "Use a store that sorts them.")
+                    raise self._out_of_order()
+
+    def _out_of_order(self) -> StoreUnavailable:
+        return StoreUnavailable(self.uri, "lists its keys out of order", "Use a store that sorts them.")
 
     def _pages(self, prefix: str, delimiter: str, start_after: str) -> Iterator[ListingPage]:
         token: str | None = ""
@@ -398,10 +416,6 @@ def _sortable(name: str) -> bytes:
     return name.encode("utf-8", "surrogateescape")
 
 
-def _below(entry: ObjectInfo | CommonPrefix, root: int) -> ObjectInfo | CommonPrefix:
-    """The entry by its key below the store's root."""
-    if not root:
-        return entry
-    if isinstance(entry, CommonPrefix):
-        return CommonPrefix(entry.prefix[root:])
-    return ObjectInfo(entry.key[root:], entry.size_bytes, entry.etag, entry.last_modified)
+def _below(info: ObjectInfo, root: int) -> ObjectInfo:
+    """The object by its key below the store's root."""
+    return ObjectInfo(info.key[root:], info.size_bytes, info.etag, info.last_modified) if root else info

@@ -7,7 +7,8 @@ its credentials, address and region from the same boto3 session, so both always 
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from importlib.util import find_spec
@@ -28,11 +29,21 @@ REQUEST_ATTEMPTS = 6
 """How often a request is sent while the server is busy or cannot be reached, with growing waits between."""
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a client waits, and how often it asks."""
+
+    attempts: int
+    connect_timeout_s: float = 10
+    read_timeout_s: float = 60
+
+
 @dataclass(frozen=True)
 class S3Clients:
-    """boto3's client, obstore's store, and where and how they ask, for messages."""
+    """boto3's client and session, obstore's store, and where and how they ask, for messages."""
 
     boto: Any
+    session: Any = field(repr=False)
     data: S3Store
     endpoint: str
     region: str
@@ -51,35 +62,35 @@ def connect(bucket: str) -> S3Clients:
     Raises:
         StoreUnavailable: no credentials, no such profile, or no region.
     """
+    return connect_with(bucket, Patience(REQUEST_ATTEMPTS))
+
+
+def connect_with(bucket: str, patience: Patience) -> S3Clients:
+    """As `connect`, with clients of their own."""
     check_installed(f"s3://{bucket}")
     try:
         with s3_faults():
-            return _connect(bucket)
+            return _connect(bucket, patience)
     except S3Fault as fault:
         raise store_error(fault, f"s3://{bucket}", "s3:ListBucket") from None
 
 
-def _connect(bucket: str) -> S3Clients:
+def _connect(bucket: str, patience: Patience) -> S3Clients:
     import boto3
     import botocore.session
-    from botocore.config import Config
     from obstore.store import S3Store
 
-    from video_assets.storage.s3_listing import ListingParserFactory
+    from video_assets.storage.s3_listing import ListingParserFactory, spare_listings
 
+    # At DEBUG it logs every request with its headers, and the token of a session is one.
+    logging.getLogger("botocore").setLevel(logging.INFO)
     core = botocore.session.get_session()
     core.register_component("response_parser_factory", ListingParserFactory())
     session = boto3.Session(botocore_session=core)
     # Other SDKs read AWS_REGION; boto3 reads AWS_DEFAULT_REGION and the profile only.
     region = environment().get("AWS_REGION") or session.region_name
-    config = Config(
-        signature_version="s3v4",
-        retries={"mode": "standard", "total_max_attempts": REQUEST_ATTEMPTS},
-        connect_timeout=10,
-        read_timeout=60,
-        max_pool_connections=32,
-    )
-    client = session.client("s3", config=config, region_name=region or "us-east-1")
+    client = _boto_client(session, bucket, region, patience)
+    spare_listings(client)
     url = _bucket_url(client, bucket)
     if region is None and url.hostname and url.hostname.endswith(".amazonaws.com"):
         raise StoreUnavailable(f"s3://{bucket}", "the region is not set", "Set AWS_REGION to the bucket's region.")
@@ -95,14 +106,51 @@ def _connect(bucket: str) -> S3Clients:
         # The time of a whole request grows with the object: what may not last is silence.
         client_options={
             "allow_http": url.scheme == "http",
-            "connect_timeout": "10s",
-            "read_timeout": "60s",
+            "connect_timeout": f"{patience.connect_timeout_s:g}s",
+            "read_timeout": f"{patience.read_timeout_s:g}s",
             "timeout": "1d",
         },
-        retry_config={"max_retries": REQUEST_ATTEMPTS - 1, "retry_timeout": timedelta(minutes=3)},
+        retry_config={"max_retries": patience.attempts - 1, "retry_timeout": timedelta(minutes=3)},
         credential_provider=_Credentials(session),
     )
-    return S3Clients(client, data, client.meta.endpoint_url, client.meta.region_name)
+    return S3Clients(client, session, data, client.meta.endpoint_url, client.meta.region_name)
+
+
+def _boto_client(session: Any, bucket: str, region: str | None, patience: Patience) -> Any:
+    """boto3's client.
+
+    Raises:
+        StoreUnavailable: the endpoint that is set is no URL, or has the bucket in it, where boto3 puts it too.
+    """
+    from botocore.config import Config
+
+    config = Config(
+        signature_version="s3v4",
+        retries={"mode": "standard", "total_max_attempts": patience.attempts},
+        connect_timeout=patience.connect_timeout_s,
+        read_timeout=patience.read_timeout_s,
+        max_pool_connections=32,
+    )
+    try:
+        client = session.client("s3", config=config, region_name=region or "us-east-1")
+    except ValueError as error:
+        endpoint = str(error).rpartition(" ")[2].rpartition("@")[2]
+        cause = f"the endpoint {endpoint} has no scheme, or is no URL"
+        remedy = f"Write AWS_ENDPOINT_URL_S3=https://{endpoint}, or http:// for a server without TLS."
+        raise StoreUnavailable(f"s3://{bucket}", cause, remedy) from None
+    url = urlsplit(client.meta.endpoint_url)
+    host, in_host = url.hostname or "", f"{bucket}."
+    if host.startswith(in_host) and host.endswith((".amazonaws.com", ".amazonaws.com.cn")):
+        raise _bucket_in_endpoint(bucket, f"{url.scheme}://{host.removeprefix(in_host)}")
+    if url.path.rstrip("/").endswith(f"/{bucket}"):
+        raise _bucket_in_endpoint(bucket, f"{url.scheme}://{url.netloc.rpartition('@')[2]}")
+    return client
+
+
+def _bucket_in_endpoint(bucket: str, meant: str) -> StoreUnavailable:
+    cause = f"the endpoint that is set has the bucket '{bucket}' in it"
+    remedy = f"Write AWS_ENDPOINT_URL_S3={meant}; the bucket stands in s3://{bucket}."
+    return StoreUnavailable(f"s3://{bucket}", cause, remedy)
 
 
 class _Credentials:

@@ -127,7 +127,7 @@ def _cause(fault: S3Fault, action: str) -> tuple[str, str]:
     if code == "RequestTimeTooSkewed":
         return "this machine's clock is wrong", "Set the clock (NTP) and rerun."
     if code in _BUSY or status in (429, 503):
-        return f"is overloaded ({status} {code}), after retries", "Rerun later, or with a smaller VIDEO_ASSETS_WORKERS."
+        return f"is overloaded ({status} {code})", "Rerun later, or with a smaller VIDEO_ASSETS_WORKERS."
     if code in ("AccessDenied", "AllAccessDisabled", "AccountProblem") or status == 403:
         return "is not permitted to these credentials", f"Allow {action} on the bucket, or use other credentials."
     if status == 0:

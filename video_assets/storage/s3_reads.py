@@ -1,16 +1,21 @@
 """Reads of one version of one object: broken connections are taken up again, wrong bytes are found out.
 
 S3's etag is the MD5 of an object put in one piece and not encrypted with a key of KMS: a read of the whole object is
-held against it. A range, or an object put in parts, has only its length to be held against.
+held against it. A range, or an object put in parts, has only its length to be held against. All requests of one read
+ask for the version that the first of them saw.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
 import re
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 from video_assets.storage.object_store import StoreError
@@ -21,12 +26,26 @@ from video_assets.storage.s3_errors import S3Fault, s3_faults
 READ_ATTEMPTS = 5
 """How often a read goes on where the connection broke, or begins again where the bytes were wrong."""
 
+SPAN_BYTES = 4 * 1024 * 1024
+"""A larger object is read by requests of this size."""
+
+SPANS_AHEAD = 3
+"""How many of them are under way or waiting to be taken; what a read holds in memory is one more."""
+
 _PIECE_BYTES = 1024 * 1024
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
 
 class CorruptedRead(StoreError):
     """The bytes that came are not those that the object's etag names."""
+
+
+@dataclass
+class _Version:
+    """What is read, as far as it is known: the etag asked for or first seen, and the size."""
+
+    etag: str | None
+    size_bytes: int | None = None
 
 
 def read(bucket: str, key: str, item: str, etag: str | None, start: int, length: int | None) -> Iterator[bytes]:
@@ -36,57 +55,102 @@ def read(bucket: str, key: str, item: str, etag: str | None, start: int, length:
         S3Fault: what S3 says; the connection broke `READ_ATTEMPTS` times.
         CorruptedRead: a whole object was read, and its bytes are not those of its etag.
     """
-    digest = hashlib.md5(usedforsecurity=False)
-    is_whole = start == 0 and length is None
-    position, end, failures = start, None if length is None else start + length, 0
-    while end is None or position < end:
-        try:
-            result = ask(bucket, _request(key, etag, position, end))
-            if result is None:
-                return
-            etag, end = (result.meta["e_tag"] or "").strip('"'), result.range[1]
-            with s3_faults():
-                pieces = iter(result.stream(min_chunk_size=_PIECE_BYTES))
-            while piece := _next(pieces):
-                position += len(piece)
-                if is_whole:
-                    digest.update(piece)
-                yield piece
-            if position < end:
-                raise S3Fault(0, "", "IncompleteRead")
-            break
-        except S3Fault as fault:
-            failures += 1
-            if fault.status or failures >= READ_ATTEMPTS:
-                raise
-            wait_before(failures)
-    if is_whole and etag and _MD5.fullmatch(etag) and digest.hexdigest() != etag and _etag_is_md5(bucket, key, etag):
-        raise CorruptedRead(item, "the bytes that came are not those of its etag", "Rerun; look at the network.")
+    if start == 0 and length is None:
+        return _whole(bucket, key, item, etag)
+    return _span(bucket, key, _Version(etag), start, None if length is None else start + length)
 
 
 def read_whole(bucket: str, key: str, item: str, etag: str | None) -> bytes:
     """The whole object, read again where the bytes were wrong; raises as `read`."""
     for attempt in range(1, READ_ATTEMPTS):
         try:
-            return b"".join(read(bucket, key, item, etag, 0, None))
+            return b"".join(_whole(bucket, key, item, etag))
         except CorruptedRead:
             wait_before(attempt)
-    return b"".join(read(bucket, key, item, etag, 0, None))
+    return b"".join(_whole(bucket, key, item, etag))
+
+
+def _whole(bucket: str, key: str, item: str, etag: str | None) -> Iterator[bytes]:
+    """All bytes, held against an etag that is their MD5."""
+    version, digest = _Version(etag), hashlib.md5(usedforsecurity=False)
+    is_held_against = None
+    for piece in _spans(bucket, key, version):
+        if is_held_against is None:
+            is_held_against = bool(_MD5.fullmatch(version.etag or ""))
+        if is_held_against:
+            digest.update(piece)
+        yield piece
+    if is_held_against and digest.hexdigest() != version.etag and _etag_is_md5(bucket, key, str(version.etag)):
+        raise CorruptedRead(item, "the bytes that came are not those of its etag", "Rerun; look at the network.")
+
+
+def _spans(bucket: str, key: str, version: _Version) -> Iterator[bytes]:
+    """All bytes: the first as they come, those of a larger object by several requests ahead of what is taken.
+
+    One connection brings less than a disk takes, and its bytes would wait for each other's writing and hashing.
+    """
+    first = _span(bucket, key, version, 0, SPAN_BYTES)
+    begun = next(first, b"")
+    starts = iter(range(SPAN_BYTES, version.size_bytes or 0, SPAN_BYTES))
+
+    def fetch(start: int) -> bytes:
+        return b"".join(_span(bucket, key, version, start, start + SPAN_BYTES))
+
+    with ThreadPoolExecutor(SPANS_AHEAD, thread_name_prefix="s3 read") as pool:
+        ahead = deque(pool.submit(fetch, start) for start in itertools.islice(starts, SPANS_AHEAD))
+        try:
+            if begun:
+                yield begun
+            yield from first
+            while ahead:
+                span = ahead.popleft().result()
+                ahead.extend(pool.submit(fetch, start) for start in itertools.islice(starts, 1))
+                yield span
+        finally:
+            for waiting in ahead:
+                waiting.cancel()
+
+
+def _span(bucket: str, key: str, version: _Version, position: int, end: int | None) -> Iterator[bytes]:
+    """Bytes `position` to `end`, or to the object's end, by one request, and more where the connection breaks."""
+    failures = 0
+    while end is None or position < end:
+        try:
+            result = ask(bucket, _request(key, version.etag, position, end))
+            if result is None:
+                return
+            version.etag, version.size_bytes = (result.meta["e_tag"] or "").strip('"'), result.meta["size"]
+            end = result.range[1]
+            with s3_faults():
+                pieces = iter(result.stream(min_chunk_size=_PIECE_BYTES))
+            while piece := _next(pieces):
+                position += len(piece)
+                yield piece
+            if position < end:
+                raise S3Fault(0, "", "IncompleteRead")
+            return
+        except S3Fault as fault:
+            failures += 1
+            if fault.status or failures >= READ_ATTEMPTS:
+                raise
+            wait_before(failures)
 
 
 def rechunked(pieces: Iterable[bytes], chunk_bytes: int) -> Iterator[bytes]:
     """The same bytes in chunks of `chunk_bytes`, the last one shorter."""
-    buffer = bytearray()
+    held, size = list[memoryview](), 0
     for piece in pieces:
         view = memoryview(piece).cast("B")
-        while len(buffer) + len(view) >= chunk_bytes:
-            cut = chunk_bytes - len(buffer)
-            yield bytes(buffer) + bytes(view[:cut])
-            buffer.clear()
-            view = view[cut:]
-        buffer += view
-    if buffer:
-        yield bytes(buffer)
+        while size + len(view) >= chunk_bytes:
+            cut = chunk_bytes - size
+            yield b"".join((*held, view[:cut]))
+            held.clear()
+            size, view = 0, view[cut:]
+        if view:
+            held.append(view)
+            size += len(view)
+    if held:
+        yield b"".join(held)
 
 
 def wait_before(attempt: int) -> None:

@@ -27,13 +27,17 @@ _META = b"video_assets.item"
 
 @dataclass(frozen=True, slots=True)
 class ItemRecord:
-    """What became of an item. `rows` has the table's columns, and may have more that only the record keeps."""
+    """What became of an item. `rows` has the table's columns, and may have more that only the record keeps.
+
+    `seconds` is what all its attempts took together.
+    """
 
     item_id: str
     rows: pa.Table
     status: str
     attempts: int
     retryable: bool = False
+    seconds: float = 0.0
 
     def without_extra_columns(self, table: Table) -> ItemRecord:
         """The record as `ItemRecords.read` gives it."""
@@ -144,5 +148,6 @@ def _with_metadata(record: ItemRecord) -> pa.Table:
         "status": record.status,
         "attempts": record.attempts,
         "retryable": record.retryable and record.status != OK,
+        "seconds": round(record.seconds, 3),
     }
     return record.rows.replace_schema_metadata({_META: json.dumps(item).encode()})

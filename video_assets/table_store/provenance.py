@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,12 @@ class Provenance:
 
     def dump(self) -> str:
         """As text, for a store to keep."""
-        return json.dumps(asdict(self), sort_keys=True)
+        # A sum of no seconds is the integer 0, and would be another text.
+        return json.dumps({**asdict(self), "seconds": float(self.seconds)}, sort_keys=True)
+
+    def dump_without_seconds(self) -> str:
+        """As text that is the same for the same work."""
+        return replace(self, seconds=0.0).dump()
 
     @classmethod
     def parse(cls, text: str | bytes) -> Provenance | None:

@@ -14,6 +14,7 @@ import dagster as dg
 
 from video_assets.definitions import defs
 from video_assets.io_managers.table_io_manager import TableIOManager
+from video_assets.keys import Partition, data_key
 from video_assets.settings import Settings
 from video_assets.storage.registry import open_store
 from video_assets.table_store.parquet import ParquetTables
@@ -43,12 +44,28 @@ class SmallFleet:
         os.utime(path, (hour_ago, hour_ago))
         return path
 
+    @property
+    def settings(self) -> Settings:
+        places = {"source": "uploads", "store": "store", "index": "index"}
+        return Settings(**{name: str(self.root / folder) for name, folder in places.items()}, workers=1)
+
+    @property
+    def resources(self) -> dict[str, object]:
+        return {"settings": self.settings, "tables": self.tables, "io_manager": TableIOManager(self.tables)}
+
+    def objects(self) -> dict[str, str]:
+        """Every object with its version: written again, it has another."""
+        return {info.key: info.etag for info in self.tables.store.list()}
+
+    def damage(self, table: str, key: str) -> None:
+        """What something outside may do to a committed table."""
+        self.tables.store.put(data_key(table, Partition.from_key(key)), b"no Parquet")
+
     def run(self, assets: Sequence[str], **options: object) -> dg.ExecuteInProcessResult:
         """One run of these assets, with this fleet's resources."""
-        places = {"source": "uploads", "store": "store", "index": "index"}
-        settings = Settings(**{name: str(self.root / folder) for name, folder in places.items()}, workers=1)
-        resources = {"settings": settings, "tables": self.tables, "io_manager": TableIOManager(self.tables)}
-        merged = dg.Definitions(assets=list(defs.assets or []), resources=resources, executor=dg.in_process_executor)
+        merged = dg.Definitions(
+            assets=list(defs.assets or []), resources=self.resources, executor=dg.in_process_executor
+        )
         job = merged.resolve_implicit_global_asset_job_def()
         return job.execute_in_process(
             instance=self.instance,

@@ -124,14 +124,27 @@ def test_a_range_of_partitions_in_one_run(fleet: SmallFleet) -> None:
 def test_the_fleets_day_counts_the_vehicles_that_sent(fleet: SmallFleet) -> None:
     for vehicle in ("veh-1", "veh-2"):
         fleet.upload(f"{vehicle}/2026-01-05/front/083000.mp4")
-        fleet.run(CHAIN, partition_key=f"2026-01-05|{vehicle}")
-    assert fleet.run(["fleet_daily"], partition_key="2026-01-05").success
+    fleet.upload("veh-2/2026-01-05/rear/083000.mp4", data=b"no video at all")
+    fleet.instance.add_dynamic_partitions("vehicle", ["veh-3"])
+    for vehicle in ("veh-1", "veh-2", "veh-3"):
+        assert fleet.run(CHAIN, partition_key=f"2026-01-05|{vehicle}").success
+    result = fleet.run(["fleet_daily"], partition_key="2026-01-05")
     rows = fleet.tables.read(FLEET_DAILY, Partition("2026-01-05")).to_pylist()
-    assert [(row["vehicle"], row["videos"], row["clips"], row["failed"]) for row in rows] == [
-        ("veh-1", 1, 1, 0),
-        ("veh-2", 1, 1, 0),
+    assert [(row["vehicle"], row["videos"], row["clips"], row["failed"], row["failed_clips"]) for row in rows] == [
+        ("veh-1", 1, 1, 0, 0),
+        ("veh-2", 2, 1, 1, 1),
+        ("veh-3", 0, 0, 0, 0),
     ]
-    assert all(row["frames"] == row["embeddings"] > 0 for row in rows)
+    assert all(row["frames"] == row["embeddings"] > 0 for row in rows[:2])
+    assert all(row["seconds_spent"] > 0 for row in rows)
+    numbers = {name: value.value for name, value in materialization(result, "fleet_daily").metadata.items()}
+    assert numbers["vehicles"] == 2, "a vehicle of which nothing came was not seen"
+    assert (numbers["videos"], numbers["clips"], numbers["failed"], numbers["failed_clips"]) == (3, 2, 1, 1)
+    assert (numbers["failed_frames"], numbers["failed_embeddings"]) == (0, 0)
+    assert numbers["frames"] == sum(row["frames"] for row in rows)
+    assert numbers["bytes"] == sum(path.stat().st_size for path in (fleet.root / "uploads").rglob("*.mp4"))
+    assert numbers["hours"] == pytest.approx(sum(row["clip_seconds"] for row in rows) / 3600, abs=1e-4)
+    assert numbers["seconds_spent"] == pytest.approx(sum(row["seconds_spent"] for row in rows))
 
 
 def test_a_stage_not_made_yet_counts_as_unknown_in_the_fleets_day(fleet: SmallFleet) -> None:

@@ -11,6 +11,7 @@ import pytest
 from video_assets.definitions import defs
 from video_assets.defs import sensors
 from video_assets.defs.jobs import CHAIN_ASSETS
+from video_assets.defs.packed import packed_job
 from video_assets.settings import Settings
 from video_assets_tests.defs.fleet_in_memory import SmallFleet, small_fleet
 
@@ -114,3 +115,15 @@ def test_new_data_on_an_old_date_is_followed_and_no_news_is_not(fleet: SmallFlee
     fleet.run(["video_manifest"], partition_key=KEY)
     found, _ = requested(fleet, cursor)
     assert found["clips"] == {KEY}
+
+
+def test_nobody_asks_for_what_a_packed_run_has_made(fleet: SmallFleet) -> None:
+    """Its events come all at once: between them automation would ask for a run of each partition."""
+    fleet.instance.add_dynamic_partitions("vehicle", ["veh-1"])
+    fleet.upload("veh-1/2026-01-05/front/083000.mp4")
+    _, cursor = requested(fleet)
+    job = dg.Definitions(jobs=[packed_job], resources=fleet.resources).resolve_job_def(packed_job.name)
+    config = {"partitions": [KEY, "2026-01-06|veh-1"]}
+    job.execute_in_process(instance=fleet.instance, run_config={"ops": {"make_partitions": {"config": config}}})
+    found, _ = requested(fleet, cursor)
+    assert found == {"fleet_daily": {"2026-01-05", "2026-01-06"}}

@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 
+from video_assets.keys import Partition
+from video_assets.tables import CHAIN as TABLES
 from video_assets_tests.e2e.fleet import Fleet, lay_out_fleet
 from video_assets_tests.e2e.test_dagster_processes import ROOT, eventually, free_port, running
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
-PARTITIONS = [f"2026-01-0{day}|veh-{vehicle}" for day in (5, 6) for vehicle in (1, 2, 3)]
+EMPTY = "2026-01-07|veh-1"
+PARTITIONS = [*(f"2026-01-0{day}|veh-{vehicle}" for day in (5, 6) for vehicle in (1, 2, 3)), EMPTY]
 CHAIN = ("video_manifest", "clips", "frames", "embeddings", "vector_index")
 FAULTY = "2026-01-05|veh-2"
 
@@ -61,7 +64,7 @@ def api(fleet: Fleet) -> Iterator[Api]:
     with running(fleet, "dagster-webserver", "-w", workspace, "-h", "127.0.0.1", "-p", str(port)):
         api = Api(port)
         eventually(lambda: api.ask("{assetNodes{id}}")["assetNodes"])
-        for sensor in ("uploads", "refresh"):
+        for sensor in ("uploads", "refresh", "reconciler"):
             stop_sensor(api, sensor)
         with running(fleet, "dagster-daemon", "run", "-w", workspace):
             yield api
@@ -85,6 +88,9 @@ LAUNCH = """mutation($p:LaunchBackfillParams!){launchPartitionBackfill(backfillP
 STATUS = """query($id:String!){partitionBackfillOrError(backfillId:$id){
     ...on PartitionBackfill{status assetBackfillData{assetBackfillStatuses{
         ...on AssetPartitionsStatusCounts{assetKey{path} numPartitionsMaterialized numPartitionsFailed}}}}}}"""
+RUN = """query($id:ID!){runOrError(runId:$id){...on Run{status}}}"""
+LATEST_RUNS = """query($k:AssetKeyInput!){assetNodeOrError(assetKey:$k){...on AssetNode{
+    assetMaterializations(limit:7){partition runId}}}}"""
 CHECK = """query($k:AssetKeyInput!,$name:String!,$p:String){
     assetCheckExecutions(assetKey:$k checkName:$name partition:$p limit:1){status partition}}"""
 METADATA = """query($k:AssetKeyInput!,$p:[String!]){assetNodeOrError(assetKey:$k){...on AssetNode{
@@ -104,7 +110,7 @@ def backfill(api: Api) -> Any:
         found = api.ask(STATUS, id=launched["backfillId"])["partitionBackfillOrError"]
         return found if found["status"].startswith(("COMPLETED", "FAILED", "CANCELED")) else None
 
-    return eventually(ended, 300)
+    return eventually(ended, 500)
 
 
 def test_a_backfill_of_every_partition_ends_green(backfill: Any) -> None:
@@ -114,6 +120,28 @@ def test_a_backfill_of_every_partition_ends_green(backfill: Any) -> None:
         for status in backfill["assetBackfillData"]["assetBackfillStatuses"]
     }
     assert counts == dict.fromkeys(CHAIN, (len(PARTITIONS), 0))
+
+
+def test_a_partition_without_uploads_is_an_empty_table(fleet: Fleet, backfill: Any) -> None:
+    assert all(fleet.tables.read(table, Partition.from_key(EMPTY)).num_rows == 0 for table in TABLES[:-1])
+
+
+def test_a_packed_backfill_from_the_command_line_ends_in_few_runs(fleet: Fleet, api: Api, backfill: Any) -> None:
+    before = fleet.objects()
+    queued = fleet.json("backfill", "frames+", "--pack", "4", "--from", "2026-01-05", "--to", "2026-01-07")
+    assert queued["assets"] == list(CHAIN[2:])
+    assert (queued["partitions"], len(queued["runs"])) == (len(PARTITIONS), 2)
+
+    def ended() -> bool:
+        found = [api.ask(RUN, id=run)["runOrError"]["status"] for run in queued["runs"]]
+        assert "FAILURE" not in found
+        return set(found) == {"SUCCESS"}
+
+    eventually(ended, 200)
+    assert fleet.objects() == before, "all of it was made already"
+    materializations = api.ask(LATEST_RUNS, k={"path": ["vector_index"]})["assetNodeOrError"]
+    assert {e["partition"]: e["runId"] for e in materializations["assetMaterializations"]}.keys() == set(PARTITIONS)
+    assert {e["runId"] for e in materializations["assetMaterializations"]} == set(queued["runs"])
 
 
 def test_planted_failures_are_rows_metadata_and_a_failed_check(fleet: Fleet, api: Api, backfill: Any) -> None:

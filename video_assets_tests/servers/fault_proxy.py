@@ -9,9 +9,10 @@ import http.client
 import re
 import threading
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Self
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import urlsplit
+
+from video_assets_tests.servers.loopback import LoopbackServer
 
 
 @dataclass
@@ -31,7 +32,7 @@ class Fault:
     corrupt_at: int | None = None
 
 
-class FaultProxy:
+class FaultProxy(LoopbackServer):
     """A proxy of the server at `url`.
 
     Attributes:
@@ -44,21 +45,7 @@ class FaultProxy:
         self.requests: list[str] = []
         self._guard = threading.Lock()
         self._server = urlsplit(url).netloc
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._http.server_port}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
+        super().__init__(self._handler())
 
     def _take(self, request: str) -> Fault | None:
         with self._guard:
@@ -125,7 +112,7 @@ class FaultProxy:
         return Handler
 
 
-_OWN = {"content-length", "transfer-encoding", "connection", "date", "server"}
+_OWN = {"content-length", "transfer-encoding", "connection", "server"}
 """Headers that say how the server sent its answer to the proxy, not what it said."""
 
 

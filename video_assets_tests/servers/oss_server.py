@@ -20,12 +20,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
+from video_assets_tests.servers.loopback import LoopbackServer
 from video_assets_tests.servers.oss_server_bucket import Bucket, StoredObject, crc64, md5_etag
 from video_assets_tests.servers.oss_server_errors import OssError
 from video_assets_tests.servers.oss_server_signature import Account, SignedRequest, check_signature
@@ -87,7 +87,7 @@ class Answer:
     body: bytes = b""
 
 
-class OssServer:
+class OssServer(LoopbackServer):
     """A server; use it as a context manager.
 
     Args:
@@ -120,29 +120,12 @@ class OssServer:
         self.elsewhere: dict[str, str] = {}
         self.clock_ahead = timedelta()
         self._guard = threading.Lock()
-        self._http = _Http(("127.0.0.1", 0), _handler_of(self))
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True)
-
-    @property
-    def port(self) -> int:
-        """The TCP port on 127.0.0.1."""
-        return self._http.server_port
+        super().__init__(_handler_of(self))
 
     @property
     def endpoint(self) -> str:
         """What stands in a URI: `127.0.0.1:PORT`."""
         return f"127.0.0.1:{self.port}"
-
-    def __enter__(self) -> OssServer:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
 
     def count(self, operation: str) -> int:
         """How many requests asked for an operation."""
@@ -487,14 +470,6 @@ def _damaged(body: bytes) -> bytes:
     return body[:middle] + bytes(byte ^ 1 for byte in body[middle : middle + 1]) + body[middle + 1 :]
 
 
-class _Http(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 64
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that went away is no news."""
-
-
 def _handler_of(server: OssServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -567,6 +542,10 @@ def _handler_of(server: OssServer) -> type[BaseHTTPRequestHandler]:
             self.close_connection = True
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
+
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            now = datetime.now(UTC) if timestamp is None else datetime.fromtimestamp(timestamp, UTC)
+            return format_datetime(now + server.clock_ahead, usegmt=True)
 
         def version_string(self) -> str:
             return "AliyunOSS"

@@ -11,13 +11,15 @@ import json
 import re
 import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import qdrant_edge as edge
+
+from video_assets_tests.servers.loopback import LoopbackServer
 
 Json = Any
 
@@ -31,7 +33,7 @@ class Refused(Exception):
         self.headers = headers or {}
 
 
-class QdrantServer:
+class QdrantServer(LoopbackServer):
     """A server of the collections below `directory`; start it again there and they are back.
 
     Args:
@@ -48,23 +50,12 @@ class QdrantServer:
         self.requests: list[str] = []
         self.faults: list[Refused] = []
         self._store = _Store(directory)
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._http.server_port}"
-
-    def __enter__(self) -> QdrantServer:
-        self._thread.start()
-        return self
+        super().__init__(_handler_of(self))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
+        super().__exit__(kind, error, trace)
         self._store.close()
 
     def answer(self, method: str, target: str, api_key: str | None, body: Json) -> Json:

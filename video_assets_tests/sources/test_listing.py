@@ -13,7 +13,11 @@ import pytest
 
 from video_assets.keys import Partition
 from video_assets.path_template import PathTemplate
-from video_assets.sources.listing import Listing, scan_partitions
+from video_assets.sources import listing as source_listing
+from video_assets.sources import parallel_listing
+from video_assets.sources.listing import Listing
+from video_assets.sources.partition_scan import scan_partitions
+from video_assets.sources.source_objects import StoreObjects
 from video_assets.storage.object_store import ObjectInfo
 from video_assets.storage.registry import open_store
 
@@ -48,7 +52,8 @@ def put(root: Path, key: str, data: bytes = b"video", age_s: float = 3600) -> Pa
 
 
 def listing(root: Path, template: str = TEMPLATE, settle_s: float = 60) -> Listing:
-    return Listing(open_store(str(root)), PathTemplate(template, (".mp4",), UTC, UTC), settle_s, FIRST_DAY)
+    objects = StoreObjects(open_store(str(root)))
+    return Listing(objects, PathTemplate(template, (".mp4",), UTC, UTC), settle_s, FIRST_DAY)
 
 
 def test_a_partition_is_its_own_videos(uploads: Path) -> None:
@@ -69,7 +74,7 @@ def test_a_whole_scan_accounts_for_every_object(uploads: Path) -> None:
         "2026-01-03|veh-70": 1,
         "2026-01-04|veh-7": 1,
     }
-    objects = sum(1 for _ in found.store.list())
+    objects = sum(1 for _ in open_store(str(uploads)).list())
     assert objects == 4 + found.skipped.total() + len(found.unmatched)
 
 
@@ -114,7 +119,7 @@ def test_no_other_partition_is_listed(tmp_path: Path, template: str, key: str, p
     put(tmp_path, key.replace("03", "04"))
     found = listing(tmp_path, template)
     watched = Watched(tmp_path)
-    found.store = watched  # type: ignore[assignment]
+    found.objects = StoreObjects(watched)  # type: ignore[arg-type]
     list(found.partition(DAY))
     assert watched.listed == prefixes
 
@@ -152,7 +157,7 @@ def test_bug_a_day_outside_the_window_stopped_everything(tmp_path: Path, day: st
 def test_bug_a_time_beyond_the_calendar_crashed_the_listing(tmp_path: Path, key: str, zone: str) -> None:
     put(tmp_path, key)
     template = PathTemplate(TEMPLATE, (".mp4",), ZoneInfo(zone), ZoneInfo("UTC"))
-    found = Listing(open_store(str(tmp_path)), template, 60, FIRST_DAY)
+    found = Listing(StoreObjects(open_store(str(tmp_path))), template, 60, FIRST_DAY)
     assert list(found.everything()) == []
     assert len(found.unmatched) == 1
 
@@ -160,3 +165,14 @@ def test_bug_a_time_beyond_the_calendar_crashed_the_listing(tmp_path: Path, key:
 def test_bug_an_upload_of_a_clock_that_is_ahead_settled_for_ever(tmp_path: Path) -> None:
     put(tmp_path, "veh-7/2026-01-03/front/083000.mp4", age_s=-86400)
     assert len(list(listing(tmp_path).partition(DAY))) == 1
+
+
+def test_a_long_reading_tells_how_far_it_is(uploads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source_listing, "REPORT_S", 0.0)
+    monkeypatch.setattr(parallel_listing, "PIECE_KEYS", 3)
+    found, told = listing(uploads), list[str]()
+    found.report = told.append
+    assert sum(1 for _ in found.everything()) == 4
+    assert len(told) == 2
+    assert "3 objects so far" in told[0]
+    assert "now at veh-7/2026-01-03/front/090000.mp4" in told[0]

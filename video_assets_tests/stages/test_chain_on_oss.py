@@ -6,29 +6,21 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from video_assets.keys import Partition
+from video_assets.search.query import search_image
 from video_assets.settings import Settings
-from video_assets.stages.clips import build_clips
-from video_assets.stages.embeddings import build_embeddings
-from video_assets.stages.frames import build_frames
 from video_assets.stages.images import read_image_bytes
-from video_assets.stages.manifest import build_manifest
-from video_assets.stages.vector_index import build_index
 from video_assets.storage.registry import open_store
-from video_assets.table_store.parquet import ParquetTables
 from video_assets.table_store.table_store import Fold
-from video_assets.tables import CLIPS, EMBEDDINGS, FRAMES, VIDEO_MANIFEST
+from video_assets.vectors.vector_index import PointFilter
 from video_assets_tests.servers.oss_environment import oss_environment
 from video_assets_tests.servers.oss_server import OssServer
+from video_assets_tests.stages.chain import run_chain
 from video_assets_tests.video.make_video import make_video
-
-DAY = Partition("2026-01-03", "veh-7")
 
 
 @pytest.fixture
@@ -50,21 +42,10 @@ def videos(tmp_path: Path, server: OssServer) -> Path:
     return uploads
 
 
-def run_chain(source: str, home: str, index: Path, **changes: Any) -> dict[str, Fold]:
-    places = {"source": source, "store": home, "index": str(index)}
-    settings = Settings(**{**places, "workers": 1, "settle_s": 0, **changes})
-    tables, silent = ParquetTables(open_store(home, create=True)), {"settings": settings, "report": lambda line: None}
-    folds = {"video_manifest": build_manifest(DAY, tables=tables, settings=settings).fold}
-    tables.commit(folds["video_manifest"])
-    for upstream, name, stage in (
-        (VIDEO_MANIFEST, "clips", build_clips),
-        (CLIPS, "frames", build_frames),
-        (FRAMES, "embeddings", build_embeddings),
-        (EMBEDDINGS, "vector_index", build_index),
-    ):
-        folds[name] = stage(DAY, partial(tables.read, upstream, DAY), tables=tables, **silent)
-        tables.commit(folds[name])
-    return folds
+def run(source: str, home: str, index: Path, **changes: Any) -> dict[str, Fold]:
+    return run_chain(
+        Settings(**{"source": source, "store": home, "index": str(index), "workers": 1, "settle_s": 0, **changes})
+    )
 
 
 def seen(folds: dict[str, Fold]) -> list[tuple[Any, ...]]:
@@ -81,9 +62,9 @@ def test_the_chain_on_oss_makes_what_it_makes_on_a_disk_and_writes_nothing_to_th
 ) -> None:
     server.denied = {(name, "uploads") for name in ("PutObject", "AppendObject", "InitiateMultipartUpload")}
     server.denied |= {("DeleteObject", "uploads"), ("CopyObject", "uploads"), ("DeleteMultipleObjects", "uploads")}
-    on_disk = run_chain(videos.as_uri(), str(tmp_path / "home"), tmp_path / "index", clips_mode=mode)
+    on_disk = run(videos.as_uri(), str(tmp_path / "home"), tmp_path / "index", clips_mode=mode)
     source = f"oss://{server.endpoint}/uploads/fleet"
-    on_oss = run_chain(source, f"oss://{server.endpoint}/home/store", tmp_path / "index-oss", clips_mode=mode)
+    on_oss = run(source, f"oss://{server.endpoint}/home/store", tmp_path / "index-oss", clips_mode=mode)
     assert [len(fold.rows) for fold in on_oss.values()] == [len(fold.rows) for fold in on_disk.values()]
     assert [fold.count("ok") for fold in on_oss.values()] == [fold.count("ok") for fold in on_disk.values()]
     assert seen(on_oss) == seen(on_disk)
@@ -94,16 +75,22 @@ def test_the_chain_on_oss_makes_what_it_makes_on_a_disk_and_writes_nothing_to_th
 def test_another_endpoint_of_the_same_buckets_makes_nothing_again(
     server: OssServer, videos: Path, tmp_path: Path
 ) -> None:
-    first = run_chain(
-        f"oss://{server.endpoint}/uploads/fleet", f"oss://{server.endpoint}/home/store", tmp_path / "index"
-    )
+    first = run(f"oss://{server.endpoint}/uploads/fleet", f"oss://{server.endpoint}/home/store", tmp_path / "index")
     other = f"localhost:{server.port}"
-    second = run_chain(f"oss://{other}/uploads/fleet", f"oss://{other}/home/store", tmp_path / "index")
-    # Points carry the URL of their picture, so the index alone is told the new ones.
-    assert [second[name].made for name in ("clips", "frames", "embeddings")] == [0, 0, 0]
+    second = run(f"oss://{other}/uploads/fleet", f"oss://{other}/home/store", tmp_path / "index")
+    assert len(second["video_manifest"].rows) == len(first["video_manifest"].rows) == 2
+    assert [second[name].made for name in ("video_manifest", "clips", "frames", "embeddings", "vector_index")] == [
+        0
+    ] * 5
     assert second["vector_index"].rows["points"].equals(first["vector_index"].rows["points"])
     for name, column in (("clips", "clip_id"), ("frames", "image_id")):
         assert second[name].rows[column].equals(first[name].rows[column])
     for column in ("clip_uri", "video_path"):
         assert all(uri.startswith(f"oss://{other}/") for uri in second["clips"].rows[column].to_pylist())
     assert seen(second) == seen(first)
+    places = {"source": f"oss://{other}/uploads/fleet", "store": f"oss://{other}/home/store"}
+    settings = Settings(**places, index=str(tmp_path / "index"))
+    (tmp_path / "picture.jpg").write_bytes(read_image_bytes(second["frames"].rows.to_pylist()[0]))
+    found = search_image(settings, tmp_path / "picture.jpg", where=PointFilter(), limit=1)[0]
+    assert found.image_url.startswith(f"oss://{other}/home/store/frames/")
+    assert found.video_path.startswith(f"oss://{other}/uploads/fleet/veh-7/")

@@ -8,42 +8,24 @@ from typing import Any
 
 import pytest
 
-from video_assets.keys import Partition, clip_id
+from video_assets.keys import clip_id
 from video_assets.settings import Settings
 from video_assets.stages.clips import CODE_VERSION, build_clips
-from video_assets.stages.embeddings import build_embeddings
-from video_assets.stages.frames import build_frames
 from video_assets.stages.images import read_image_bytes
 from video_assets.stages.manifest import build_manifest
-from video_assets.stages.vector_index import build_index
 from video_assets.storage.registry import open_store
 from video_assets.table_store.parquet import ParquetTables
 from video_assets.table_store.table_store import Fold
-from video_assets.tables import CLIPS, EMBEDDINGS, FRAMES, VIDEO_MANIFEST
+from video_assets.tables import VIDEO_MANIFEST
+from video_assets_tests.stages.chain import DAY, run_chain
 from video_assets_tests.video.make_video import make_video
-
-DAY = Partition("2026-01-03", "veh-7")
 
 _OF_THE_PLACE = {"clip_id", "video_path", "source_etag", "etag", "clip_uri", "image_id", "image_url", "last_modified"}
 """Columns that name a place or a version, and so differ between a disk and a bucket."""
 
 
 def _run(source: str, store: str, index: Path) -> dict[str, Fold]:
-    settings = Settings(source=source, store=store, index=str(index), workers=1, settle_s=0)
-    tables = ParquetTables(open_store(settings.store, create=True))
-    manifest = build_manifest(DAY, tables=tables, settings=settings).fold
-    tables.commit(manifest)
-    folds = {"video_manifest": manifest}
-    for upstream, name, stage in (
-        (VIDEO_MANIFEST, "clips", build_clips),
-        (CLIPS, "frames", build_frames),
-        (FRAMES, "embeddings", build_embeddings),
-        (EMBEDDINGS, "vector_index", build_index),
-    ):
-        read = partial(tables.read, upstream, DAY)
-        folds[name] = stage(DAY, read, tables=tables, settings=settings, report=lambda line: None)
-        tables.commit(folds[name])
-    return folds
+    return run_chain(Settings(source=source, store=store, index=str(index), workers=1, settle_s=0))
 
 
 def _same_anywhere(fold: Fold) -> list[dict[str, Any]]:

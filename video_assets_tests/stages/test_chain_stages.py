@@ -18,14 +18,12 @@ from typing import Any
 
 import pytest
 
-from video_assets.keys import Partition
 from video_assets.settings import Settings
 from video_assets.stages.clips import build_clips
-from video_assets.stages.embeddings import Place, build_embeddings, read_vectors
+from video_assets.stages.embeddings import Place, read_vectors
 from video_assets.stages.frames import build_frames
 from video_assets.stages.images import read_image_bytes
 from video_assets.stages.manifest import build_manifest
-from video_assets.stages.vector_index import build_index
 from video_assets.storage.registry import open_store
 from video_assets.table_store.parquet import ParquetTables
 from video_assets.table_store.table_store import Fold
@@ -34,9 +32,9 @@ from video_assets.vectors.registry import open_vector_index
 from video_assets.vectors.vector_index import PointFilter
 from video_assets.video.scenes import SceneDetectionUnavailable
 from video_assets_tests.embedding.tiny_clip import write_tiny_clip
+from video_assets_tests.stages.chain import DAY, run_chain
 from video_assets_tests.video.make_video import make_video
 
-DAY = Partition("2026-01-03", "veh-7")
 PLACES = {"source": "uploads", "store": "store", "index": "index"}
 
 
@@ -55,20 +53,7 @@ class Chain:
         return Settings(**{**places, "workers": 1, **changes})
 
     def run(self, **changes: Any) -> dict[str, Fold]:
-        settings = self.settings(**changes)
-        tables, silent = self.tables, {"settings": settings, "report": lambda line: None}
-        manifest = build_manifest(DAY, tables=tables, settings=settings).fold
-        tables.commit(manifest)
-        folds = {"video_manifest": manifest}
-        for upstream, name, stage in (
-            (VIDEO_MANIFEST, "clips", build_clips),
-            (CLIPS, "frames", build_frames),
-            (FRAMES, "embeddings", build_embeddings),
-            (EMBEDDINGS, "vector_index", build_index),
-        ):
-            folds[name] = stage(DAY, partial(tables.read, upstream, DAY), tables=tables, **silent)
-            tables.commit(folds[name])
-        return folds
+        return run_chain(self.settings(**changes))
 
     def keys(self, prefix: str) -> list[str]:
         return [info.key for info in self.tables.store.list(prefix)]

@@ -74,9 +74,9 @@ def test_filtered_frames_are_rows_that_no_later_stage_takes_for_pictures(chain: 
     assert lost_items(frames) == lost_items(folds["embeddings"]) == (set(), set())
     assert not lost_vectors(folds["embeddings"], ["mobilenet_v2"])
     assert draw_contact_sheet({frames.partition: frames.rows}) is not None
-    (day,) = roll_up(Partition(DAY.date), tables=chain.tables).rows.to_pylist()
+    (day,) = roll_up(Partition(DAY.date), tables=chain.tables, settings=chain.settings()).rows.to_pylist()
     assert (day["frames"], day["embeddings"], day["filtered"], day["failed"]) == (2, 2, 4, 0)
-    stages, failures = chain_status(chain.tables)
+    stages, failures = chain_status(chain.tables, chain.settings())
     assert {stage.stage: stage.filtered for stage in stages}["frames"] == 4
     assert not failures
 

@@ -19,8 +19,9 @@ from video_assets.stages.items import MAX_RUN_DEATHS, Item, StageStopped, run_st
 from video_assets.storage.registry import open_store
 from video_assets.table_store.items import ItemRecords
 from video_assets.table_store.parquet import ParquetTables
+from video_assets.table_store.provenance import Recipe
 from video_assets.table_store.table_store import Fold
-from video_assets.tables import CLIPS
+from video_assets.tables import CLIPS, VIDEO_MANIFEST
 from video_assets_tests.stages.item_functions import Behaviour, behave
 
 DAY = Partition("2026-01-03", "veh-7")
@@ -40,9 +41,10 @@ def run(tables: ParquetTables, behaviours: dict[str, Behaviour], **changes: Any)
     return run_stage(
         CLIPS,
         DAY,
-        CLIPS.schema.empty_table,
+        VIDEO_MANIFEST.schema.empty_table,
         lambda rows: items,
         behave,
+        recipe=Recipe("1"),
         tables=tables,
         settings=settings(store=tables.store.uri, **changes),
         report=lambda line: None,

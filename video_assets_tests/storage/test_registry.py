@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from video_assets.storage.object_store import InvalidUri, StoreUnavailable
-from video_assets.storage.registry import open_store, split_uri
+from video_assets.storage.registry import check_uri, open_store, split_uri
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,17 @@ def test_a_folder_has_one_store_however_it_is_written(tmp_path: Path, form: str)
     store = open_store(form.format(path=tmp_path))
     assert store.uri == tmp_path.as_uri()
     assert store.get("a") == b"bytes"
+
+
+@pytest.mark.parametrize("uri", ["/videos", "file:///videos", "s3://fleet/home", "oss://oss.example.com/fleet/home"])
+def test_a_uri_is_checked_without_its_store(uri: str) -> None:
+    check_uri(uri)
+
+
+@pytest.mark.parametrize("uri", ["videos", "gs://fleet", "s3://", "oss://fleet/home"])
+def test_a_uri_that_names_no_store_is_refused_without_it(uri: str) -> None:
+    with pytest.raises(InvalidUri):
+        check_uri(uri)
 
 
 @pytest.mark.parametrize("name", ["a b", "100%", "ü", "q?x#y", "a:b", "tab\tnew\nline"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -19,11 +20,12 @@ from video_assets.storage.object_store import (
 )
 from video_assets.storage.registry import open_store
 from video_assets.storage.s3_clients import connect
-from video_assets.storage.s3_reads import CorruptedRead
+from video_assets.storage.s3_reads import SPANS_AHEAD, CorruptedRead
 from video_assets_tests.servers.fault_proxy import Fault, FaultProxy
 from video_assets_tests.servers.s3_server import SECRET_KEY, make_bucket
 
 DATA = bytes(range(256)) * 20_000
+SPAN = 300_000
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +99,47 @@ def test_a_copy_of_a_changed_stream_publishes_nothing(proxy: FaultProxy, store: 
     with pytest.raises(CorruptedRead):
         store.put("b.mp4", store.stream("a.mp4"))
     assert [info.key for info in store.list()] == ["a.mp4"]
+
+
+@pytest.fixture
+def large(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """The bytes of the object `large`: five requests' worth of `SPAN` bytes, and a little."""
+    monkeypatch.setattr("video_assets.storage.s3_reads.SPAN_BYTES", SPAN)
+    data = bytes(range(251)) * (5 * SPAN // 251 + 1)
+    store.put("large", data)
+    return data
+
+
+def test_a_large_object_comes_by_several_requests_in_order(proxy: FaultProxy, store: ObjectStore, large: bytes) -> None:
+    proxy.requests.clear()
+    assert b"".join(store.stream("large")) == large
+    assert len([request for request in proxy.requests if "large" in request]) == 6
+    assert {len(chunk) for chunk in list(store.stream("large", chunk_bytes=100_000))[:-1]} == {100_000}
+
+
+def test_a_large_object_is_whole_whichever_request_is_cut(proxy: FaultProxy, store: ObjectStore, large: bytes) -> None:
+    proxy.faults = [Fault("GET .*large", times=5, cut_at=200_000)]
+    assert b"".join(store.stream("large")) == large
+    assert proxy.faults[0].times == 0
+
+
+def test_a_large_object_is_of_one_version(store: ObjectStore, large: bytes) -> None:
+    stream = store.stream("large", chunk_bytes=SPAN // 2)
+    read = next(stream)
+    store.put("large", large[::-1])
+    rest: list[bytes] = []
+    with pytest.raises(ObjectChanged, match=r"large.*version"):
+        rest.extend(stream)
+    assert large.startswith(read + b"".join(rest))
+
+
+def test_a_read_that_is_left_stops_its_requests(proxy: FaultProxy, store: ObjectStore, large: bytes) -> None:
+    proxy.requests.clear()
+    stream = store.stream("large", chunk_bytes=SPAN // 2)
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    assert len(proxy.requests) <= 1 + SPANS_AHEAD
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("s3 read")]
 
 
 def test_a_listing_that_is_cut_is_asked_again(proxy: FaultProxy, store: ObjectStore) -> None:

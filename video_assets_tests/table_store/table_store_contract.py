@@ -116,10 +116,12 @@ class TableStoreContract:
         assert stored == Provenance(version, "a", recipe)
         assert stored is not None
         assert stored.seconds == 2.5
-        assert not made_of("a", videos("file:///a", "file:///b"), seconds=0.1), "seconds are no news"
+        assert not made_of("a", videos("file:///a", "file:///b"), seconds=0), "seconds are no news"
         assert made_of("b", videos("file:///a", "file:///b")), "the same rows of something else are"
         changed = tables.provenance(VIDEO_MANIFEST, DAY)
         assert changed == Provenance(version, "b", recipe)
+        assert made_of("c", videos(), seconds=0)
+        assert not made_of("c", videos(), seconds=0), "no seconds are no news either"
         assert commit(tables, videos("file:///a")), "made of nobody knows what"
         assert tables.provenance(VIDEO_MANIFEST, DAY) is None
 

@@ -2,17 +2,24 @@
 
 import dagster as dg
 
-from video_assets.defs.assets.table_asset import Made, declare, materialize
+from video_assets.defs.assets.table_asset import Made, Making, declare, materialize
 from video_assets.defs.automation import REFRESH_ON_NEW_DATA
 from video_assets.defs.checks import item_checks, item_results
 from video_assets.defs.partitions import date_by_vehicle
 from video_assets.defs.resources import deployment
 from video_assets.io_managers.table_io_manager import Upstream
-from video_assets.keys import Partition
 from video_assets.settings import Settings
 from video_assets.stages.embeddings import build_embeddings, code_version
 from video_assets.table_store.table_store import TableStore
 from video_assets.tables import EMBEDDINGS, OK
+
+
+def make_embeddings(making: Making) -> Made:
+    settings = making.settings
+    fold = build_embeddings(
+        making.partition, making.upstream, tables=making.tables, settings=settings, report=making.log.info
+    )
+    return Made(fold, {"vectors": fold.count(OK)}, item_results(fold, settings, settings.embed_models))
 
 
 @dg.asset(
@@ -32,10 +39,4 @@ def embeddings(
     settings: dg.ResourceParam[Settings],
     tables: dg.ResourceParam[TableStore],
 ):
-    def make(partition: Partition) -> Made:
-        upstream = frames.reader(partition.key)
-        fold = build_embeddings(partition, upstream, tables=tables, settings=settings, report=context.log.info)
-        checks = item_results(fold, settings, settings.embed_models)
-        return Made(fold, {"vectors": fold.count(OK)}, checks)
-
-    return materialize(context, settings, tables, make)
+    return materialize(context, settings, tables, make_embeddings, frames)

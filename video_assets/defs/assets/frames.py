@@ -6,17 +6,30 @@ from typing import Any
 import dagster as dg
 import pyarrow.compute as pc
 
-from video_assets.defs.assets.table_asset import Made, declare, materialize
+from video_assets.defs.assets.table_asset import Made, Making, declare, materialize
 from video_assets.defs.automation import REFRESH_ON_NEW_DATA
 from video_assets.defs.checks import item_checks, item_results
 from video_assets.defs.partitions import date_by_vehicle
 from video_assets.errors import VideoAssetsError
 from video_assets.io_managers.table_io_manager import Upstream
-from video_assets.keys import Partition
 from video_assets.settings import Settings
 from video_assets.stages.frames import CODE_VERSION, build_frames, draw_contact_sheet
 from video_assets.table_store.table_store import Fold, TableStore
 from video_assets.tables import FRAMES, OK
+
+
+def make_frames(making: Making) -> Made:
+    fold = build_frames(
+        making.partition, making.upstream, tables=making.tables, settings=making.settings, report=making.log.info
+    )
+    numbers = {
+        "frames": fold.count(OK),
+        "bytes": pc.sum(fold.rows["image_size_bytes"]).as_py() or 0,
+        "decode_errors": pc.sum(fold.rows["decode_errors"]).as_py() or 0,
+        "bytes_read": fold.bytes_read,
+        "bytes_total": fold.bytes_total,
+    }
+    return Made(fold, numbers, item_results(fold, making.settings), _preview(fold))
 
 
 @dg.asset(
@@ -36,20 +49,7 @@ def frames(
     settings: dg.ResourceParam[Settings],
     tables: dg.ResourceParam[TableStore],
 ):
-    def make(partition: Partition) -> Made:
-        upstream = clips.reader(partition.key)
-        fold = build_frames(partition, upstream, tables=tables, settings=settings, report=context.log.info)
-        numbers = {
-            "frames": fold.count(OK),
-            "bytes": pc.sum(fold.rows["image_size_bytes"]).as_py() or 0,
-            "decode_errors": pc.sum(fold.rows["decode_errors"]).as_py() or 0,
-            "bytes_read": fold.bytes_read,
-            "bytes_total": fold.bytes_total,
-        }
-        checks = item_results(fold, settings)
-        return Made(fold, numbers, checks, _preview(fold))
-
-    return materialize(context, settings, tables, make)
+    return materialize(context, settings, tables, make_frames, clips)
 
 
 def _preview(fold: Fold) -> dict[str, dg.MetadataValue[Any]]:

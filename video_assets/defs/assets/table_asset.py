@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 
 from video_assets.defs.partitions import GROUP
+from video_assets.io_managers.table_io_manager import Upstream
 from video_assets.keys import Partition
 from video_assets.settings import Settings
 from video_assets.stages.failures import FailedItem, failed_items
@@ -29,6 +31,21 @@ RETRY_WAIT_S = 20
 _DAGSTER_TYPES = {"string": "string", "int32": "int", "int64": "int", "double": "float"}
 
 
+def _nothing() -> pa.Table:
+    raise AssertionError("this table is not made of another")
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """What it takes to make one partition of a table. `upstream` reads what it is made of, when it is called."""
+
+    partition: Partition
+    settings: Settings
+    tables: TableStore
+    log: dg.DagsterLogManager
+    upstream: Callable[[], pa.Table] = _nothing
+
+
 @dataclass(frozen=True, slots=True)
 class Made:
     """What a stage made of one partition. `numbers` are plotted by the UI: their names never change."""
@@ -37,6 +54,11 @@ class Made:
     numbers: Mapping[str, float]
     checks: list[dg.AssetCheckResult] = field(default_factory=list)
     more: Mapping[str, dg.MetadataValue[Any]] = field(default_factory=dict)
+
+
+Maker = Callable[[Making], Made]
+"""Makes a partition of one table. It commits nothing: in a run of the asset that is the I/O manager's, in a packed run
+the job's."""
 
 
 def declare(
@@ -78,7 +100,8 @@ def materialize(
     context: dg.AssetExecutionContext,
     settings: Settings,
     tables: TableStore,
-    make: Callable[[Partition], Made],
+    make: Maker,
+    upstream: Upstream | None = None,
 ) -> dg.MaterializeResult[dict[str, Fold]]:
     """Makes every partition of the run, and hands the folds to the I/O manager to commit.
 
@@ -87,14 +110,14 @@ def materialize(
     keys = sorted(context.partition_keys)
     made: dict[str, Made] = {}
     for key in keys:
-        begun = time.monotonic()
+        read = upstream.reader(str(key)) if upstream else _nothing
         try:
-            made[key] = make(Partition.from_key(str(key)))
+            made[key], metadata = make_one(
+                make, Making(Partition.from_key(str(key)), settings, tables, context.log, read)
+            )
         except (StageStopped, LockTimeout, OdpsUnavailable) as error:
             context.log.warning(f"{error} Trying again in {RETRY_WAIT_S} s.")
             raise dg.RetryRequested(max_retries=RETRIES, seconds_to_wait=RETRY_WAIT_S) from error
-        metadata = describe(made[key], settings, tables, seconds=time.monotonic() - begun)
-        warn_of_failures(context, failed_items(made[key].fold, settings))
         if len(keys) > 1:
             # What is done is kept, whatever becomes of the next; the I/O manager will find nothing to do.
             tables.commit(made[key].fold)
@@ -106,6 +129,15 @@ def materialize(
         data_version=dg.DataVersion(only.fold.data_version) if only else None,
         check_results=only.checks if only else _together(made),
     )
+
+
+def make_one(make: Maker, making: Making) -> tuple[Made, dict[str, Any]]:
+    """Makes one partition; returns it with its metadata, and logs what failed."""
+    begun = time.monotonic()
+    made = make(making)
+    metadata = describe(made, making.settings, making.tables, seconds=time.monotonic() - begun)
+    warn_of_failures(making.log, failed_items(made.fold, making.settings))
+    return made, metadata
 
 
 def describe(made: Made, settings: Settings, tables: TableStore, *, seconds: float) -> dict[str, Any]:
@@ -126,12 +158,12 @@ def describe(made: Made, settings: Settings, tables: TableStore, *, seconds: flo
     return metadata
 
 
-def warn_of_failures(context: dg.AssetExecutionContext, failures: list[FailedItem]) -> None:
+def warn_of_failures(log: dg.DagsterLogManager, failures: list[FailedItem]) -> None:
     """A line of the run's log for each item that is bad, up to SHOWN_FAILURES."""
     for failure in failures[:SHOWN_FAILURES]:
-        context.log.warning(str(failure))
+        log.warning(str(failure))
     if (more := len(failures) - SHOWN_FAILURES) > 0:
-        context.log.warning(f"{more} more failed; `video-assets status` lists every one.")
+        log.warning(f"{more} more failed; `video-assets status` lists every one.")
 
 
 def _failures_table(failures: list[FailedItem]) -> dg.MetadataValue[Any]:

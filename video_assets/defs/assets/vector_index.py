@@ -3,16 +3,22 @@
 import dagster as dg
 import pyarrow.compute as pc
 
-from video_assets.defs.assets.table_asset import Made, declare, materialize
+from video_assets.defs.assets.table_asset import Made, Making, declare, materialize
 from video_assets.defs.automation import REFRESH_ON_NEW_DATA
 from video_assets.defs.checks import points_check, points_result
 from video_assets.defs.partitions import date_by_vehicle
 from video_assets.io_managers.table_io_manager import Upstream
-from video_assets.keys import Partition
 from video_assets.settings import Settings
 from video_assets.stages.vector_index import CODE_VERSION, build_index
 from video_assets.table_store.table_store import TableStore
 from video_assets.tables import VECTOR_INDEX
+
+
+def make_vector_index(making: Making) -> Made:
+    fold = build_index(
+        making.partition, making.upstream, tables=making.tables, settings=making.settings, report=making.log.info
+    )
+    return Made(fold, {"points": pc.sum(fold.rows["points"]).as_py() or 0}, [points_result(fold)])
 
 
 @dg.asset(
@@ -32,9 +38,4 @@ def vector_index(
     settings: dg.ResourceParam[Settings],
     tables: dg.ResourceParam[TableStore],
 ):
-    def make(partition: Partition) -> Made:
-        upstream = embeddings.reader(partition.key)
-        fold = build_index(partition, upstream, tables=tables, settings=settings, report=context.log.info)
-        return Made(fold, {"points": pc.sum(fold.rows["points"]).as_py() or 0}, [points_result(fold)])
-
-    return materialize(context, settings, tables, make)
+    return materialize(context, settings, tables, make_vector_index, embeddings)

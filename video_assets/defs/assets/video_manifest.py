@@ -6,14 +6,24 @@ import dagster as dg
 import pyarrow.compute as pc
 
 from video_assets.defs.assets.raw_uploads import raw_uploads
-from video_assets.defs.assets.table_asset import Made, declare, describe, materialize, warn_of_failures
+from video_assets.defs.assets.table_asset import Made, Making, declare, describe, materialize, warn_of_failures
 from video_assets.defs.partitions import date_by_vehicle
-from video_assets.keys import Partition
 from video_assets.settings import Settings
 from video_assets.stages.failures import failed_items
 from video_assets.stages.manifest import CODE_VERSION, Manifest, build_manifest, build_unmatched
 from video_assets.table_store.table_store import TableStore
 from video_assets.tables import UNMATCHED, VIDEO_MANIFEST
+
+
+def make_manifest(making: Making) -> Made:
+    partition = making.partition
+    manifest = build_manifest(partition, tables=making.tables, settings=making.settings, report=making.log.info)
+    _log_passed_over(making.log, manifest)
+    if not len(manifest.fold.rows):
+        making.log.info(f"no uploads of {partition.vehicle} on {partition.date}")
+    skipped = {f"skipped_{reason}": count for reason, count in manifest.skipped.items()}
+    size = pc.sum(manifest.fold.rows["size_bytes"]).as_py() or 0
+    return Made(manifest.fold, {"videos": len(manifest.fold.rows), "bytes": size, **skipped}, more=_named(manifest))
 
 
 @dg.asset(
@@ -25,16 +35,7 @@ def video_manifest(
     settings: dg.ResourceParam[Settings],
     tables: dg.ResourceParam[TableStore],
 ):
-    def make(partition: Partition) -> Made:
-        manifest = build_manifest(partition, tables=tables, settings=settings)
-        _log_passed_over(context, manifest)
-        if not len(manifest.fold.rows):
-            context.log.info(f"no uploads of {partition.vehicle} on {partition.date}")
-        skipped = {f"skipped_{reason}": count for reason, count in manifest.skipped.items()}
-        size = pc.sum(manifest.fold.rows["size_bytes"]).as_py() or 0
-        return Made(manifest.fold, {"videos": len(manifest.fold.rows), "bytes": size, **skipped}, more=_named(manifest))
-
-    return materialize(context, settings, tables, make)
+    return materialize(context, settings, tables, make_manifest)
 
 
 @dg.asset(
@@ -46,9 +47,9 @@ def unmatched(
     settings: dg.ResourceParam[Settings],
     tables: dg.ResourceParam[TableStore],
 ):
-    manifest = build_unmatched(tables=tables, settings=settings)
-    _log_passed_over(context, manifest)
-    warn_of_failures(context, failed_items(manifest.fold, settings))
+    manifest = build_unmatched(tables=tables, settings=settings, report=context.log.info)
+    _log_passed_over(context.log, manifest)
+    warn_of_failures(context.log, failed_items(manifest.fold, settings))
     skipped = {f"skipped_{reason}": count for reason, count in manifest.skipped.items()}
     made = Made(manifest.fold, {"videos": len(manifest.fold.rows), **skipped}, more=_named(manifest))
     return dg.MaterializeResult(
@@ -58,9 +59,9 @@ def unmatched(
     )
 
 
-def _log_passed_over(context: dg.AssetExecutionContext, manifest: Manifest) -> None:
+def _log_passed_over(log: dg.DagsterLogManager, manifest: Manifest) -> None:
     for line in manifest.examples:
-        context.log.info(line)
+        log.info(line)
 
 
 def _named(manifest: Manifest) -> dict[str, dg.MetadataValue[Any]]:
