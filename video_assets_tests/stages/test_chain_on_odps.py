@@ -71,7 +71,10 @@ def run_chain(settings: Settings) -> list[int]:
     ):
         folds.append(stage(DAY, lambda table=upstream: tables.read(table, DAY), **silent))
         tables.commit(folds[-1])
-    for fold in (roll_up(Partition(DAY.date), tables=tables), build_unmatched(tables=tables, settings=settings).fold):
+    for fold in (
+        roll_up(Partition(DAY.date), tables=tables, settings=settings),
+        build_unmatched(tables=tables, settings=settings).fold,
+    ):
         tables.commit(fold)
     return [fold.made for fold in folds]
 
@@ -102,7 +105,7 @@ def test_the_chain_on_odps_makes_the_rows_it_makes_on_parquet(
     rows = stable_rows(odps)
     assert rows == stable_rows(parquet)
     assert len(rows["frames"]) > 2
-    assert chain_status(open_tables(odps))[0] == chain_status(open_tables(parquet))[0]
+    assert chain_status(open_tables(odps), odps)[0] == chain_status(open_tables(parquet), parquet)[0]
     assert known_sources(open_tables(odps)) == known_sources(open_tables(parquet))
 
     # A rerun makes and commits nothing.
