@@ -29,6 +29,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 frames_app = typer.Typer(no_args_is_help=True, help="The decode engine alone.")
 app.add_typer(frames_app, name="frames")
 app.add_typer(upkeep_app)
+manifest_app = typer.Typer(no_args_is_help=True, help="The manifest without Dagster.")
+app.add_typer(manifest_app, name="manifest")
 fleet_app = typer.Typer(no_args_is_help=True, help="Footage of a fleet's batch API.")
 app.add_typer(fleet_app, name="fleet")
 
@@ -290,6 +292,36 @@ def _why_nothing(settings: Settings, vehicle: str | None, camera: str | None, da
             shown = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
             return f"No frames of {kind} {name}; {kind}s are {shown}." if names else f"No frames of {kind} {name}."
     return "No frames fit all of these filters." if any((vehicle, camera, date)) else "No frames are indexed yet."
+
+
+@manifest_app.command("build")
+def manifest_build(
+    table: Annotated[str | None, typer.Option(help="Its name; VIDEO_ASSETS_FLAT_TABLE if not given.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Writes every video of the source to an ODPS table of video_path, size_bytes and last_modified, as a whole."""
+    from video_assets.settings import load_settings
+    from video_assets.stages.flat_manifest import build_manifest
+    from video_assets.table_store.odps_handle import open_handle
+
+    with _errors_in_words(as_json):
+        settings = load_settings()
+        # With tables in Parquet there is no other table that this name could mean.
+        named = settings.video_input_table if settings.tables == "parquet" else None
+        name = table or settings.flat_table or named
+        if name is None:
+            raise typer.BadParameter("give --table, or set VIDEO_ASSETS_FLAT_TABLE")
+        built = build_manifest(
+            open_handle(settings),
+            settings.source_uri(),
+            name,
+            lifecycle=settings.manifest_lifecycle,
+            extensions=settings.video_extensions,
+            settle_s=settings.settle_s,
+            report=lambda line: typer.echo(line, err=as_json),
+        )
+    if as_json:
+        _print_json(asdict(built))
 
 
 @app.command()

@@ -6,6 +6,7 @@ import dagster as dg
 
 from video_assets.defs.assets.clips import clips
 from video_assets.defs.assets.embeddings import embeddings
+from video_assets.defs.assets.flat_manifest import flat_manifest
 from video_assets.defs.assets.fleet_daily import fleet_daily
 from video_assets.defs.assets.frames import frames
 from video_assets.defs.assets.raw_uploads import raw_uploads
@@ -17,11 +18,13 @@ from video_assets.defs.garbage import garbage_job, garbage_schedule
 from video_assets.defs.jobs import chain_job, fleet_daily_job, unmatched_job
 from video_assets.defs.packed import packed_job
 from video_assets.defs.reconciler import reconciler
-from video_assets.defs.resources import resources
+from video_assets.defs.resources import deployment, resources
 from video_assets.defs.sensors import upload_sensor
 
+on_request = [flat_manifest] if deployment()[0].flat_table else []
+
 defs = dg.Definitions(
-    assets=[raw_uploads, video_manifest, unmatched, clips, frames, embeddings, vector_index, fleet_daily],
+    assets=[raw_uploads, video_manifest, unmatched, clips, frames, embeddings, vector_index, fleet_daily, *on_request],
     asset_checks=[*blob_checks, silence_check],
     resources=resources(),
     jobs=[chain_job, unmatched_job, fleet_daily_job, packed_job, silence_job, garbage_job],

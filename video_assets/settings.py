@@ -21,13 +21,13 @@ from dotenv.parser import parse_stream
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from video_assets.cloud_settings import OssSettings, plain
+from video_assets.cloud_settings import OdpsSettings, OssSettings, plain
 from video_assets.path_template import PathTemplate, TemplateError
 from video_assets.settings_faults import PREFIX, SettingsError, cause, refuse_unknown
 from video_assets.topic_template import camera_pattern
 
 
-class Settings(OssSettings, BaseSettings):
+class Settings(OssSettings, OdpsSettings, BaseSettings):
     """What a deployment sets. Every field is the environment variable VIDEO_ASSETS_<FIELD> unless it says otherwise."""
 
     model_config = SettingsConfigDict(
@@ -154,8 +154,10 @@ class Settings(OssSettings, BaseSettings):
         "fail",
         description="fail: frames that may show errors which the decoder met have failed. filter: they are filtered.",
     )
-    frames_packing: Literal["shards", "files"] = Field(
-        "shards", description="shards: one tar per clip, as WebDataset reads. files: one object per frame."
+    frames_packing: Literal["shards", "files"] | None = Field(
+        None,
+        description="shards: one tar per clip, as WebDataset reads. files: one object per frame. Unset: shards, or "
+        "files where tables live in ODPS, whose jobs open image_url.",
     )
     embed_models: Annotated[tuple[str, ...], NoDecode] = Field(
         ("mobilenet_v2",),
@@ -340,6 +342,11 @@ class Settings(OssSettings, BaseSettings):
         """The parsed path template."""
         path_zone = ZoneInfo(self.path_timezone or self.timezone)
         return PathTemplate(self.path_template, self.video_extensions, path_zone, ZoneInfo(self.timezone))
+
+    @property
+    def packing(self) -> Literal["shards", "files"]:
+        """`frames_packing`, or what it is where it is not set."""
+        return self.frames_packing or ("files" if self.tables == "odps" else "shards")
 
     @property
     def has_source(self) -> bool:

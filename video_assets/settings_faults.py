@@ -30,7 +30,16 @@ _BOUNDS = {
     "date_from_datetime_parsing": "no date",
     "date_parsing": "no date",
 }
-_UNQUOTED = {"source", "inventory", "video_list", "store", "index", "fleet_url"}
+_UNQUOTED = {
+    "source",
+    "inventory",
+    "video_list",
+    "store",
+    "index",
+    "fleet_url",
+    "odps_endpoint",
+    "odps_tunnel_endpoint",
+}
 """URIs, which may hold a password."""
 
 

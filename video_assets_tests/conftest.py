@@ -12,7 +12,9 @@ import pytest
 
 from video_assets_tests.servers import s3_server
 
-for _name in [name for name in os.environ if name.startswith(("VIDEO_ASSETS_", "OSS_")) or name == "DAGSTER_HOME"]:
+for _name in [
+    name for name in os.environ if name.startswith(("VIDEO_ASSETS_", "OSS_", "ODPS_")) or name == "DAGSTER_HOME"
+]:
     del os.environ[_name]
 # The code location is loaded once, when a test module imports it; its own store is never written to.
 _LOADED_IN = tempfile.TemporaryDirectory(prefix="video_assets_tests_")

@@ -65,6 +65,14 @@ def test_the_frames_benchmark_gives_every_figure_with_its_peers(
     assert result["asset"]["asset_cpu_s"] > result["asset"]["engine_cpu_s"] > 0
 
 
+def test_the_odps_benchmark_compares_arrow_with_records() -> None:
+    command = [sys.executable, "-m", "benchmarks.odps", "--rows", "2000", "--json"]
+    result = json.loads(subprocess.run(command, cwd=CHECKOUT, stdout=subprocess.PIPE, check=True, text=True).stdout)
+    assert result["rows"] == 2000
+    assert result["arrow_cpu_s"] > 0
+    assert result["ratio"] > 0
+
+
 def test_the_bag_benchmark_gives_its_ratio() -> None:
     command = [sys.executable, "-m", "benchmarks.bag", "--megabytes", "2", "--json"]
     done = subprocess.run(command, cwd=CHECKOUT, stdout=subprocess.PIPE, check=True, text=True)

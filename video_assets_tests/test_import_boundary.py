@@ -33,7 +33,8 @@ MAY_IMPORT = {
     "defs": GROUND | {"dagster_home", "io_managers", "stages", "storage", "table_store", "sources"},
     "definitions": {"defs"},
     "folder_probe": {"errors"},
-    "doctor": GROUND | {"dagster_home", "folder_probe", "sources", "storage", "stages", "search", "embedding"},
+    "doctor": GROUND
+    | {"dagster_home", "folder_probe", "sources", "storage", "table_store", "stages", "search", "embedding"},
     "dagster_home": {"errors"},
     "dagster_processes": {"errors", "dagster_home", "defs"},
     "demo": GROUND | {"dagster_home", "storage", "table_store", "stages", "search", "vectors", "defs", "definitions"},
@@ -104,9 +105,9 @@ def test_the_package_imports_without_dagster_and_heavy_libraries() -> None:
 
     code = (
         "import sys; import video_assets.cli, video_assets.settings, video_assets.stages.items; "
-        "import video_assets.storage.registry; "
+        "import video_assets.storage.registry, video_assets.table_store.registry; "
         "heavy = {'dagster', 'av', 'cv2', 'onnxruntime', 'PIL', 'qdrant_client', 'qdrant_edge', 'scenedetect', "
-        "'simplejpeg', 'torch', 'boto3', 'botocore', 'obstore'}; "
+        "'simplejpeg', 'torch', 'boto3', 'botocore', 'obstore', 'odps', 'pandas'}; "
         "sys.exit(str(sorted(heavy & set(sys.modules))) if heavy & set(sys.modules) else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -9,14 +9,15 @@ from pydantic_core import PydanticUndefined
 from typer.models import CommandInfo
 
 from video_assets.cli import app
-from video_assets.cloud_settings import OssSettings
+from video_assets.cloud_settings import OdpsSettings, OssSettings
 from video_assets.settings import Settings, variable
 from video_assets.tables import ALL
 
 README = Path(__file__).parents[1] / "README.md"
 
 
-GROUPS = (set(Settings.model_fields) - set(OssSettings.model_fields), set(OssSettings.model_fields))
+CLOUDS = (set(OssSettings.model_fields), set(OdpsSettings.model_fields))
+GROUPS = (set(Settings.model_fields).difference(*CLOUDS), *CLOUDS)
 """Fields that have a table of their own in the README."""
 
 

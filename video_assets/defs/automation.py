@@ -47,6 +47,11 @@ ROLL_UP_ON_NEW_DATA = _on_changed_content(
 )
 """For assets of the fleet's day."""
 
+EVERY_HOUR = (dg.AutomationCondition.cron_tick_passed("0 * * * *") & ~dg.AutomationCondition.in_progress()).with_label(
+    "every_hour"
+)
+"""For what is read from the source as a whole."""
+
 refresh_sensor = dg.AutomationConditionSensorDefinition(
     "refresh",
     target=dg.AssetSelection.groups(GROUP),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import dagster as dg
 
+from video_assets.defs.odps_resource import OdpsResource
 from video_assets.io_managers.table_io_manager import TableIOManager
 from video_assets.settings import Settings, load_settings
 from video_assets.storage.registry import check_uri, open_store
+from video_assets.table_store.odps_handle import open_handle
 from video_assets.table_store.registry import open_tables
 from video_assets.table_store.table_store import TableStore
 
@@ -29,7 +32,7 @@ def deployment() -> tuple[Settings, TableStore]:
     return settings, open_tables(settings)
 
 
-def resources() -> dict[str, dg.ResourceDefinition]:
+def resources() -> dict[str, Any]:
     """The resources of the code location. None holds a secret in its configuration."""
     found, stored = deployment()
     store_uri = open_store(found.store).uri
@@ -47,4 +50,8 @@ def resources() -> dict[str, dg.ResourceDefinition]:
     def table_io_manager(_: dg.InitResourceContext) -> TableIOManager:
         return TableIOManager(stored)
 
-    return {"settings": settings, "tables": table_store, "io_manager": table_io_manager}
+    given: dict[str, Any] = {"settings": settings, "tables": table_store, "io_manager": table_io_manager}
+    if found.flat_table is not None:
+        open_handle(found)  # What is missing is told when the location loads.
+        given["odps"] = OdpsResource(project=str(found.odps_project), endpoint=str(found.odps_endpoint))
+    return given

@@ -12,6 +12,7 @@ from video_assets.doctor.installation import dagster_home_finding, packages_find
 from video_assets.doctor.models import model_finding, sampling_finding
 from video_assets.doctor.source import source_finding
 from video_assets.doctor.store import store_finding
+from video_assets.doctor.tables import tables_finding
 from video_assets.errors import VideoAssetsError
 from video_assets.settings import Settings
 
@@ -28,6 +29,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         "source": source_finding,
         "store bucket": lambda settings: bucket_finding("store bucket", settings.store),
         "store": store_finding,
+        "tables": tables_finding,
         "index": index_finding,
         "sampling": sampling_finding,
     }

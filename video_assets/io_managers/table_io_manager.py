@@ -10,6 +10,7 @@ import dagster as dg
 import pyarrow as pa
 
 from video_assets.keys import Partition
+from video_assets.table_store.odps_errors import OdpsUnavailable
 from video_assets.table_store.table_store import CommitConflict, Fold, TableStore
 from video_assets.tables import BY_NAME, Table
 
@@ -61,6 +62,9 @@ class TableIOManager(dg.IOManager):
             except CommitConflict as error:
                 # The step reads anew what the other run committed, and finds its own work done.
                 raise dg.RetryRequested(max_retries=3) from error
+            except OdpsUnavailable as error:
+                # What the items made is kept: another try only commits.
+                raise dg.RetryRequested(max_retries=3, seconds_to_wait=20) from error
 
     def load_input(self, context: dg.InputContext) -> Upstream:
         """The upstream table's partitions, read when they are asked for."""

@@ -171,7 +171,7 @@ class Listing:
     def uploads(self, infos: Iterable[ObjectInfo], reading: SourceReading | None = None) -> Iterator[Upload]:
         """Those of these objects that are uploads; the others are counted."""
         for info in infos:
-            if reason := self._skip_reason(info):
+            if reason := skip_reason(info, self.template.extensions, self.settle_s, self.now):
                 self._skip(reason, info.key)
                 if reading is not None and reason in ("empty", "settling"):
                     with contextlib.suppress(Unmatched):
@@ -264,14 +264,14 @@ class Listing:
     def _today(self) -> str:
         return self.now.astimezone(self.template.fleet_zone).date().isoformat()
 
-    def _skip_reason(self, info: ObjectInfo) -> str | None:
-        if info.key.endswith("/"):
-            return "folder"
-        if info.size_bytes == 0:
-            return "empty"
-        if not info.key.lower().endswith(self.template.extensions):
-            return "extension"
-        # An upload from a clock that is ahead by more than this would settle for ever: it counts as settled.
-        if abs(self.now - info.last_modified) < timedelta(seconds=self.settle_s):
-            return "settling"
-        return None
+
+def skip_reason(info: ObjectInfo, extensions: tuple[str, ...], settle_s: float, now: datetime) -> str | None:
+    """Why an object is no upload, one of SKIP_REASONS; None where it is one."""
+    if info.key.endswith("/"):
+        return "folder"
+    if info.size_bytes == 0:
+        return "empty"
+    if not info.key.lower().endswith(extensions):
+        return "extension"
+    # An upload from a clock that is ahead by more than this would settle for ever: it counts as settled.
+    return "settling" if abs(now - info.last_modified) < timedelta(seconds=settle_s) else None

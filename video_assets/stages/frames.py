@@ -117,7 +117,7 @@ def _item(clip: Row, partition: Partition, store: ObjectStore, settings: Setting
         longest_side=settings.frames_longest_side,
         filters=_filters(settings),
         crop=_crop(settings),
-        packing=settings.frames_packing,
+        packing=settings.packing,
         item_id=item_id,
         store_uri=store.uri,
         key=key,
@@ -147,7 +147,7 @@ def _parameters(settings: Settings) -> dict[str, str]:
         "longest_side": str(settings.frames_longest_side),
         "filters": repr(_filters(settings)),
         "crop": repr(_crop(settings)),
-        "packing": settings.frames_packing,
+        "packing": settings.packing,
     }
 
 

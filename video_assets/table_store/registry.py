@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from video_assets.settings import Settings, variable
-from video_assets.settings_faults import SettingsError
+from functools import partial
+
+from video_assets.settings import Settings
 from video_assets.storage.registry import open_store
+from video_assets.table_store.odps import OdpsTables
+from video_assets.table_store.odps_handle import open_handle
 from video_assets.table_store.parquet import ParquetTables
 from video_assets.table_store.table_store import TableStore
+from video_assets.tables import VIDEO_MANIFEST, Table
 
 
 def open_tables(settings: Settings, *, create: bool = False) -> TableStore:
@@ -20,6 +24,14 @@ def open_tables(settings: Settings, *, create: bool = False) -> TableStore:
         StoreError: the store cannot be opened.
         SettingsError: what the tables need is not set.
     """
-    if settings.tables == "odps":
-        raise SettingsError(variable("tables"), "odps is not there yet", "Set it to parquet.")
-    return ParquetTables(open_store(settings.store, create=create))
+    store = open_store(settings.store, create=create)
+    if settings.tables == "parquet":
+        return ParquetTables(store)
+    lifecycles = {VIDEO_MANIFEST.name: settings.manifest_lifecycle}
+    return OdpsTables(open_handle(settings), store, partial(odps_name, settings), lifecycles)
+
+
+def odps_name(settings: Settings, table: Table) -> str:
+    """What a table is called in ODPS."""
+    own = settings.video_input_table if table is VIDEO_MANIFEST else None
+    return own or settings.table_prefix + table.name

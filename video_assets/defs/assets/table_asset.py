@@ -17,6 +17,7 @@ from video_assets.settings import Settings
 from video_assets.stages.failures import FailedItem, failed_items
 from video_assets.stages.items import StageStopped
 from video_assets.storage.object_store import LockTimeout
+from video_assets.table_store.odps_errors import OdpsUnavailable
 from video_assets.table_store.table_store import Fold, TableStore
 from video_assets.tables import FAILED, FILTERED, Table
 
@@ -114,7 +115,7 @@ def materialize(
             made[key], metadata = make_one(
                 make, Making(Partition.from_key(str(key)), settings, tables, context.log, read)
             )
-        except (StageStopped, LockTimeout) as error:
+        except (StageStopped, LockTimeout, OdpsUnavailable) as error:
             context.log.warning(f"{error} Trying again in {RETRY_WAIT_S} s.")
             raise dg.RetryRequested(max_retries=RETRIES, seconds_to_wait=RETRY_WAIT_S) from error
         if len(keys) > 1:
