@@ -22,6 +22,7 @@ import string
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from datetime import date as Date
 from functools import cached_property
 from zoneinfo import ZoneInfo
 
@@ -150,27 +151,34 @@ class PathTemplate:
         Ends before the file name and before `{rest}`. A listing that descends only into what fits reads no other
         partition's keys wherever the path itself tells them apart.
         """
-        return [self._walk(partition.vehicle or "", day) for day in self._path_days(partition)]
+        return [self.day_walk(day, partition.vehicle or "")[0] for day in self._path_days(partition)]
 
-    def _walk(self, vehicle: str, day: datetime) -> list[str | re.Pattern[str]]:
+    def day_walk(self, day: Date, vehicle: str | None = None) -> tuple[list[str | re.Pattern[str]], str]:
+        """One of `walks`: for a day as paths name it, and a vehicle, or (None) any.
+
+        Returns:
+            The directory levels, and the fixed text that the next name begins with, which may be empty.
+        """
         done: list[str | re.Pattern[str]] = []
-        name, pattern, plain = "", "", True
+        name, pattern, head = "", "", ""
+        plain = True
         for piece, fixed in self._pieces(vehicle, day):
             if piece == "/" and fixed:
                 done.append(name if plain else re.compile(pattern, re.S))
-                name, pattern, plain = "", "", True
+                name, pattern, head, plain = "", "", "", True
             else:
                 name, plain = name + piece, plain and fixed
+                head += piece if plain else ""
                 pattern += re.escape(piece) if fixed else piece
-        return done
+        return done, head
 
-    def _pieces(self, vehicle: str, day: datetime) -> Iterator[tuple[str, bool]]:
+    def _pieces(self, vehicle: str | None, day: Date) -> Iterator[tuple[str, bool]]:
         """The template as single fixed characters and patterns: (text, whether it is fixed)."""
         for literal, name, spec in self._tokens:
             yield from ((char, True) for char in literal)
             if name == "rest":
                 return
-            if name == "vehicle":
+            if name == "vehicle" and vehicle is not None:
                 yield vehicle, True
             elif name in ("date", "start"):
                 for directive, char in re.findall(r"%(.)|(.)", spec, flags=re.S):

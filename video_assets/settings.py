@@ -65,6 +65,14 @@ class Settings(OssSettings, BaseSettings):
         examples=["60"],
         description="Objects younger than this many seconds wait for the next run.",
     )
+    lookback_days: int = Field(
+        3,
+        ge=1,
+        le=31,
+        examples=["3 (days)"],
+        description="Uploads of this many days, today's included, are looked for every 2 minutes at most; those of "
+        "older days in a slow sweep.",
+    )
     start_date: Date = Field(
         Date(2026, 1, 1),
         examples=["2026-01-31 (YYYY-MM-DD)"],

@@ -18,6 +18,8 @@ from video_assets.stages.manifest import open_listing, scan_source
 
 RAW_UPLOADS = dg.AssetKey("raw_uploads")
 DATA_VERSION_TAG = "dagster/data_version"
+GENERATION_TAG = "video_assets/generation"
+"""How often a partition's uploads had changed, as the sensor counts; see `UploadHistory`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +76,37 @@ def report_uploads(instance: dg.DagsterInstance, scans: dict[Partition, Partitio
     return len(changed)
 
 
-def upload_event(partition_key: str, fingerprint: str, scan: PartitionScan | None) -> dg.AssetMaterialization:
+def upload_event(
+    partition_key: str, fingerprint: str, scan: PartitionScan | None, generation: int = 0
+) -> dg.AssetMaterialization:
     """What is reported of `raw_uploads` when a partition's uploads are seen to have changed, or (None) to be gone."""
     return dg.AssetMaterialization(
         RAW_UPLOADS,
         partition=partition_key,
         metadata={"videos": scan.videos if scan else 0, "bytes": scan.size_bytes if scan else 0},
-        tags={DATA_VERSION_TAG: fingerprint},
+        tags={DATA_VERSION_TAG: fingerprint, **({GENERATION_TAG: str(generation)} if generation else {})},
     )
+
+
+@dataclass(frozen=True, slots=True)
+class UploadHistory:
+    """What was reported of `raw_uploads` before: where a sensor's memory is lost, this is not."""
+
+    instance: dg.DagsterInstance
+
+    def partitions(self) -> list[str]:
+        """The keys of all partitions that something was ever reported of."""
+        return sorted(self.instance.get_materialized_partitions(RAW_UPLOADS))
+
+    def last(self, partition_keys: list[str]) -> dict[str, tuple[int, str]]:
+        """The generation (0 where none was said) and fingerprint reported last, of those that have one."""
+        reported = {}
+        for key in partition_keys:
+            asked = dg.AssetRecordsFilter(RAW_UPLOADS, asset_partitions=[key])
+            for record in self.instance.fetch_materializations(asked, limit=1).records:
+                said = (record.asset_materialization and record.asset_materialization.tags) or {}
+                reported[key] = (int(said.get(GENERATION_TAG, "0")), said.get(DATA_VERSION_TAG, ""))
+        return reported
 
 
 def _run(defs: dg.Definitions, instance: dg.DagsterInstance, job: str, partition_key: str | None) -> Ran:

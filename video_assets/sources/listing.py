@@ -23,6 +23,12 @@ SKIP_REASONS = ("folder", "empty", "extension", "settling")
 
 MAX_EXAMPLES = 5
 
+DIGEST_BYTES = 16
+_DIGEST_MASK = (1 << 8 * DIGEST_BYTES) - 1
+
+GONE = "gone"
+"""The fingerprint of a partition that had uploads and has none now."""
+
 BEFORE_FIRST_DAY = "is of a day before the first"
 
 
@@ -71,15 +77,16 @@ class Listing:
         for walk in self.template.walks(partition):
             prefixes.update(dict.fromkeys(_descend(self.store, walk)))
         for prefix in prefixes:
-            for upload in self._uploads(self.store.list(prefix)):
+            for upload in self.uploads(self.store.list(prefix)):
                 if upload.fields.partition == partition:
                     yield upload
 
     def everything(self) -> Iterator[Upload]:
         """Every upload of the source, in the order of keys."""
-        return self._uploads(self.store.list())
+        return self.uploads(self.store.list())
 
-    def _uploads(self, infos: Iterable[ObjectInfo]) -> Iterator[Upload]:
+    def uploads(self, infos: Iterable[ObjectInfo]) -> Iterator[Upload]:
+        """Those of these objects that are uploads; the others are counted."""
         for info in infos:
             if reason := self._skip_reason(info):
                 self._skip(reason, info.key)
@@ -93,6 +100,10 @@ class Listing:
                 self.unmatched.append(UnmatchedUpload(info, reason))
             else:
                 yield Upload(info, fields)
+
+    def again(self) -> Listing:
+        """A listing of the same source at the same time that has counted nothing."""
+        return Listing(self.store, self.template, self.settle_s, self.first_day, self.now)
 
     def passed_over(self) -> list[str]:
         """What was no upload or fits no partition, each kind in words; empty where there is none of it.
@@ -146,24 +157,45 @@ class Listing:
         return None
 
 
-@dataclass
+@dataclass(slots=True)
 class PartitionScan:
-    """What a scan saw of one partition. `fingerprint` changes when any upload comes, changes or goes."""
+    """What a scan saw of one partition, or of a part of it.
+
+    `fingerprint` changes when any upload comes, changes or goes.
+    `digest` is the sum of each upload's hash (a multiset hash: Clarke et al., ASIACRYPT 2003), so that uploads may come
+    in any order, and scans of parts add up to that of the whole.
+    """
 
     videos: int = 0
     size_bytes: int = 0
-    _digest: hashlib._Hash = field(default_factory=hashlib.sha256)
+    digest: int = 0
 
     def add(self, key: str, size_bytes: int, etag: str) -> None:
-        """Takes one more upload; to be called in the order of keys."""
+        """Takes one more upload."""
+        text = f"{key}\0{size_bytes}\0{etag}\n".encode("utf-8", "surrogateescape")
         self.videos += 1
         self.size_bytes += size_bytes
-        self._digest.update(f"{key}\0{size_bytes}\0{etag}\n".encode("utf-8", "surrogateescape"))
+        upload = int.from_bytes(hashlib.blake2b(text, digest_size=DIGEST_BYTES).digest(), "big")
+        self.digest = (self.digest + upload) & _DIGEST_MASK
+
+    def include(self, part: PartitionScan) -> None:
+        """Takes what was seen of another part of the partition."""
+        self.videos += part.videos
+        self.size_bytes += part.size_bytes
+        self.digest = (self.digest + part.digest) & _DIGEST_MASK
+
+    def exclude(self, part: PartitionScan) -> None:
+        """Takes away what was included."""
+        self.videos -= part.videos
+        self.size_bytes -= part.size_bytes
+        self.digest = (self.digest - part.digest) & _DIGEST_MASK
 
     @property
     def fingerprint(self) -> str:
-        """Hash of every (key, size, etag), in the order of keys."""
-        return self._digest.hexdigest()[:16]
+        """Hash of the set of every (key, size, etag); GONE where there is none."""
+        if not self.videos:
+            return GONE
+        return hashlib.sha256(self.digest.to_bytes(DIGEST_BYTES, "big")).hexdigest()[:16]
 
 
 def scan_partitions(uploads: Iterable[Upload]) -> dict[Partition, PartitionScan]:
