@@ -24,6 +24,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from video_assets.cloud_settings import OssSettings, plain
 from video_assets.path_template import PathTemplate, TemplateError
 from video_assets.settings_faults import PREFIX, SettingsError, cause, refuse_unknown
+from video_assets.topic_template import camera_pattern
 
 
 class Settings(OssSettings, BaseSettings):
@@ -92,6 +93,11 @@ class Settings(OssSettings, BaseSettings):
     clip_cut: Literal["fast", "accurate"] = Field(
         "fast",
         description="fast: windows begin at key frames and are copied. accurate: at any frame; encoded again as H.264.",
+    )
+    bag_camera: str = Field(
+        "/{camera}/{rest}",
+        description="How an image topic of a ROS bag says its camera, where the path does not; other topics are "
+        "filtered.",
     )
     frames_sampling: str = Field(
         "every_s=1",
@@ -201,6 +207,15 @@ class Settings(OssSettings, BaseSettings):
                 known = Fraction(number) > 0
         if not known:
             raise ValueError("write every_s=SECONDS, fps=RATE, count=N, keyframes or scene")
+        return value
+
+    @field_validator("bag_camera")
+    @classmethod
+    def _bag_camera(cls, value: str) -> str:
+        try:
+            camera_pattern(value)
+        except TemplateError as error:
+            raise ValueError(f"{error.cause}. {error.remedy}") from None
         return value
 
     @field_validator("frames_crop")

@@ -88,7 +88,7 @@ VIDEO_MANIFEST = Table(
 
 CLIPS = Table(
     "clips",
-    "One row per clip: the bytes of a source video, or of a fixed window of it, in hand, probed and checksummed.",
+    "One row per clip: a source video, a window of it or a topic of a bag: bytes in hand, probed and checksummed.",
     ("video_path", "clip_id"),
     _columns(
         {
@@ -103,6 +103,7 @@ CLIPS = Table(
                 "Number k of the fixed window: the first frame is at k·VIDEO_ASSETS_CLIP_SECONDS or later; null: the "
                 "clip is the whole source.",
             ),
+            "topic": (pa.string(), "The image topic of the ROS bag that the clip was made of; null for a video."),
             "uncut_reason": (pa.string(), "Why the source is one clip though windows were asked for; null otherwise."),
             "source_pts": (
                 pa.int64(),

@@ -61,3 +61,11 @@ def test_the_frames_benchmark_gives_every_figure_with_its_peers(
     assert [(row["policy"], row["images"]) for row in result["comparisons"]] == [("fps=1", 2), ("keyframes", 1)]
     assert all(row["ffmpeg_cpu_ratio"] > 0 and row["pyav_cpu_ratio"] > 0 for row in result["comparisons"])
     assert result["asset"]["asset_cpu_s"] > result["asset"]["engine_cpu_s"] > 0
+
+
+def test_the_bag_benchmark_gives_its_ratio() -> None:
+    command = [sys.executable, "-m", "benchmarks.bag", "--megabytes", "2", "--json"]
+    done = subprocess.run(command, cwd=CHECKOUT, stdout=subprocess.PIPE, check=True, text=True)
+    result = json.loads(done.stdout)
+    assert result["images"] > 0
+    assert result["ratio"] == result["ours"]["seconds"] / result["bare"]["seconds"]

@@ -9,16 +9,17 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "video_assets"
 
-GROUND = {"errors", "plural", "keys", "path_template", "tables", "settings"}
+GROUND = {"errors", "plural", "keys", "path_template", "topic_template", "tables", "settings"}
 MAY_IMPORT = {
     "errors": set(),
     "plural": set(),
     "keys": {"errors"},
     "path_template": {"errors", "keys"},
+    "topic_template": {"path_template"},
     "tables": set(),
     "cloud_settings": set(),
     "settings_faults": {"errors"},
-    "settings": {"errors", "path_template", "cloud_settings", "settings_faults"},
+    "settings": {"errors", "path_template", "topic_template", "cloud_settings", "settings_faults"},
     "storage": GROUND,
     "table_store": GROUND | {"settings_faults", "storage"},
     "sources": GROUND | {"storage"},

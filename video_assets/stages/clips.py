@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from video_assets.keys import Partition, blob_key, clip_id, window_id
 from video_assets.settings import Settings
+from video_assets.stages.bags import BAG_VERSION, SUFFIX, write_bag
 from video_assets.stages.items import Item, Outcome, Report, Row, failed_row, run_stage
 from video_assets.stages.probe import source_columns, stream_columns, truth_columns
 from video_assets.stages.windows import Windowing, later, seconds_into_source, write_windows
@@ -35,7 +36,10 @@ class SizeMismatch(StoreError):
 
 @dataclass(frozen=True, slots=True)
 class ClipTask:
-    """One version of a source video, and where its copy or its windows go (None: it stays where it is)."""
+    """One version of a source video, and where its copy or its windows go (None: it stays where it is).
+
+    `bag_camera` is how cameras are named where the source is a bag; None where it is a video.
+    """
 
     video_path: str
     source_uri: str
@@ -45,6 +49,7 @@ class ClipTask:
     store_uri: str
     copy_key: str | None
     windowing: Windowing | None
+    bag_camera: str | None
     partition: Partition
     row: Mapping[str, Any]
 
@@ -71,7 +76,13 @@ def build_clips(
 
 def _item(row: Row, partition: Partition, source: ObjectStore, store: ObjectStore, settings: Settings) -> Item:
     windowing = _windowing(settings)
-    item_id = clip_id(row["video_path"], row["etag"], _parameters(settings.clips_mode, windowing), CODE_VERSION)
+    suffix = PurePosixPath(row["video_path"]).suffix.lower()
+    bag_camera = settings.bag_camera if suffix == SUFFIX else None
+    if bag_camera is None:
+        parameters, code_version = _parameters(settings.clips_mode, windowing), CODE_VERSION
+    else:
+        parameters, code_version = {"bag_camera": bag_camera}, BAG_VERSION
+    item_id = clip_id(row["video_path"], row["etag"], parameters, code_version)
     identity = {
         "clip_id": item_id,
         "video_path": row["video_path"],
@@ -79,7 +90,6 @@ def _item(row: Row, partition: Partition, source: ObjectStore, store: ObjectStor
         "camera": row["camera"],
         "start_time": row["start_time"],
     }
-    suffix = PurePosixPath(row["video_path"]).suffix.lower()
     copied = blob_key(CLIPS.name, partition, item_id, suffix) if settings.clips_mode == "copy" else None
     key = source.key_of(row["video_path"])
     # A row of an earlier source is still read where it says.
@@ -93,12 +103,23 @@ def _item(row: Row, partition: Partition, source: ObjectStore, store: ObjectStor
         store_uri=store.uri,
         copy_key=copied,
         windowing=windowing,
+        bag_camera=bag_camera,
         partition=partition,
         row=identity,
     )
     uri = row["video_path"] if copied is None else store.uri_of(copied)
 
     def facts(made: Row) -> Row:
+        if made["topic"] is not None:
+            place = blob_key(CLIPS.name, partition, made["clip_id"], ".mp4")
+            return {
+                **identity,
+                "clip_id": made["clip_id"],
+                # A camera in the path is what the fleet calls it.
+                "camera": row["camera"] or made["camera"],
+                "start_time": made["start_time"] or row["start_time"],
+                "clip_uri": store.uri_of(place) if made["clip_uri"] else None,
+            }
         if made["window"] is None:
             return {**identity, "clip_uri": uri if made["clip_uri"] else None}
         name = window_id(item_id, made["window"])
@@ -122,12 +143,32 @@ def _parameters(mode: str, windowing: Windowing | None) -> dict[str, str]:
 
 def make_clip(task: ClipTask) -> Outcome:
     """Copies (or finds) the video and probes it, or cuts it. One that cannot be cut is copied whole."""
+    if task.bag_camera is not None:
+        return _bag(task, task.bag_camera)
     if task.windowing is None:
         return _whole(task)
     try:
         return _windows(task, task.windowing) or _whole(task)
     except CannotCut as reason:
         return _whole(task, uncut_reason=reason.cause)
+
+
+def _bag(task: ClipTask, camera: str) -> Outcome:
+    """A clip for each image topic of the bag."""
+    item_id = task.row["clip_id"]
+    with open_store(task.source_uri).open(task.source_key, etag=task.etag) as media:
+        made, problem = write_bag(
+            media,
+            camera,
+            open_store(task.store_uri),
+            key=lambda number, suffix: blob_key(CLIPS.name, task.partition, window_id(item_id, number), suffix),
+            label=task.video_path,
+        )
+    rows = [{**task.row, **row, "clip_id": window_id(item_id, number)} for number, row in made]
+    if problem is not None:
+        rows.append(failed_row(dict(task.row), problem.stage, str(problem)))
+        return Outcome(CLIPS.rows(rows), failed=True, retryable=problem.retryable, size_bytes=task.size_bytes)
+    return Outcome(CLIPS.rows(rows), size_bytes=task.size_bytes)
 
 
 def _windows(task: ClipTask, windowing: Windowing) -> Outcome | None:

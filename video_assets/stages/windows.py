@@ -82,14 +82,7 @@ def _cut(media: BinaryIO, index: VideoIndex, windowing: Windowing, label: str) -
 
 
 def _publish(clip: WindowClip, source_start: int, source: VideoIndex, store: ObjectStore, key: str) -> dict[str, Any]:
-    digest = hashlib.sha256()
-
-    def chunks() -> Iterator[bytes]:
-        while chunk := clip.file.read(STREAM_CHUNK_BYTES):
-            digest.update(chunk)
-            yield chunk
-
-    size = store.put(key, chunks()).size_bytes
+    size, checksum = put_with_checksum(clip.file, store, key)
     return {
         **stream_columns(clip.index),
         **source_columns(source),
@@ -99,10 +92,23 @@ def _publish(clip: WindowClip, source_start: int, source: VideoIndex, store: Obj
         "source_pts_s": float((clip.start_pts - source_start) * source.time_base),
         "duration_s": float((clip.end_pts - clip.start_pts) * source.time_base),
         "size_bytes": size,
-        "checksum": f"sha256:{digest.hexdigest()}",
+        "checksum": checksum,
         "clip_uri": store.uri_of(key),
         "status": OK,
     }
+
+
+def put_with_checksum(file: BinaryIO, store: ObjectStore, key: str) -> tuple[int, str]:
+    """Publishes a file from where it stands to its end; returns its size in bytes and its checksum as rows have it."""
+    digest = hashlib.sha256()
+
+    def chunks() -> Iterator[bytes]:
+        while chunk := file.read(STREAM_CHUNK_BYTES):
+            digest.update(chunk)
+            yield chunk
+
+    size = store.put(key, chunks()).size_bytes
+    return size, f"sha256:{digest.hexdigest()}"
 
 
 def seconds_into_source(clip: Mapping[str, Any], frame: Mapping[str, Any] | None = None) -> float:
