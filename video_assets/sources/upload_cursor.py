@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from video_assets.errors import VideoAssetsError
-from video_assets.sources.upload_scan import SweepPosition
+from video_assets.sources.upload_scan import SweepPosition, Unfinished
 
 VERSION = 2
 
@@ -127,6 +127,14 @@ class UploadCursor:
     def position(self) -> SweepPosition:
         """Where the sweep goes on."""
         return SweepPosition(self.sweep_after, self.sweep_inside)
+
+    @property
+    def begun(self) -> Unfinished | None:
+        """The place that takes several steps; its shares are in the memory."""
+        if not self.unfinished:
+            return None
+        place, after, settling = self.unfinished
+        return Unfinished(place, after, {}, settling)
 
     def take_unmatched(self, fingerprint: str) -> str | None:
         """The run key for listing the unmatched anew, where they are not those that were seen last; None otherwise."""

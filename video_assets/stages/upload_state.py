@@ -14,7 +14,6 @@ from video_assets.keys import UPLOADS_SEEN, uploads_seen_key
 from video_assets.settings import Settings
 from video_assets.sources.upload_cursor import UploadCursor
 from video_assets.sources.upload_memory import MemoryDamaged, UploadMemory, dump_memory, load_memory, memory_name
-from video_assets.sources.upload_scan import Unfinished
 from video_assets.storage.object_store import ObjectNotFound, ObjectStore
 
 FORGET_AFTER = timedelta(minutes=10)
@@ -35,14 +34,11 @@ def recall(cursor: UploadCursor, store: ObjectStore, settings: Settings) -> tupl
         return _anew(cursor, source), UploadMemory(), ""
     if cursor.source != source:
         return _anew(cursor, source), UploadMemory(), "the source or its path template is another"
-    begun = (
-        Unfinished(cursor.unfinished[0], cursor.unfinished[1], {}, cursor.unfinished[2]) if cursor.unfinished else None
-    )
     try:
         data = store.get(uploads_seen_key(cursor.memory))
         if memory_name(data) != cursor.memory:
             return _anew(cursor, source), UploadMemory(), "what was remembered is damaged"
-        return cursor, load_memory(data, begun), ""
+        return cursor, load_memory(data, cursor.begun), ""
     except ObjectNotFound:
         return _anew(cursor, source), UploadMemory(), "what was remembered is gone from the store"
     except MemoryDamaged as error:

@@ -34,8 +34,10 @@ def open_store(uri: str, *, create: bool = False) -> ObjectStore:
 
 def check_uri(uri: str) -> None:
     """Raises `InvalidUri` where `open_store` would; whether the store is there is not looked at."""
-    _scheme(uri)
-    _file_path(uri)
+    if _scheme(uri) == "file":
+        _file_path(uri)
+    else:
+        open_store(uri)  # a bucket is asked nothing by that
 
 
 def split_uri(uri: str) -> tuple[str, str]:
