@@ -15,6 +15,8 @@ from video_assets.keys import Partition
 from video_assets.settings import environment
 from video_assets.sources.listing import PartitionScan
 from video_assets.stages.manifest import open_listing, scan_source
+from video_assets.stages.upload_changes import MadeManifest
+from video_assets.tables import VIDEO_MANIFEST
 
 RAW_UPLOADS = dg.AssetKey("raw_uploads")
 DATA_VERSION_TAG = "dagster/data_version"
@@ -90,9 +92,25 @@ def upload_event(
 
 @dataclass(frozen=True, slots=True)
 class UploadHistory:
-    """What was reported of `raw_uploads` before: where a sensor's memory is lost, this is not."""
+    """What was reported of `raw_uploads` before, and what runs made: where a sensor's memory is lost, this is not."""
 
     instance: dg.DagsterInstance
+
+    def made_manifests(self, after: int, limit: int) -> list[MadeManifest]:
+        """The first records of runs that made a manifest after this one; of -1, the latest alone."""
+        manifests = dg.AssetKey(VIDEO_MANIFEST.name)
+        if after < 0:
+            found = self.instance.fetch_materializations(manifests, limit=1).records
+        else:
+            later = dg.AssetRecordsFilter(manifests, after_storage_id=after)
+            found = self.instance.fetch_materializations(later, limit=limit, ascending=True).records
+        runs = self.instance.get_runs(dg.RunsFilter(run_ids=sorted({one.run_id for one in found}))) if found else ()
+        run_keys = {run.run_id: run.tags.get("dagster/run_key", "") for run in runs}
+        return [
+            MadeManifest(one.storage_id, one.partition_key, run_keys.get(one.run_id, ""))
+            for one in found
+            if one.partition_key
+        ]
 
     def partitions(self) -> list[str]:
         """The keys of all partitions that something was ever reported of."""

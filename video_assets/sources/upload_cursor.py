@@ -57,6 +57,7 @@ class UploadCursor:
         served: whose turn it was last, of the vehicles with fresh uploads, and of those with late ones.
         unmatched: the fingerprint of what belonged to no partition; `unmatched_generation` counts its changes.
             `unmatched_count` and `unmatched_example` say more of it, for people.
+        made_after: the last of the history's records of what runs made that was taken; -1 for none.
         videos: how many the last whole sweep saw.
         is_rebuilt: whether one whole sweep has been since the memory was begun.
     """
@@ -80,6 +81,7 @@ class UploadCursor:
     unmatched_generation: int = 0
     unmatched_count: int = 0
     unmatched_example: str = ""
+    made_after: int = -1
     videos: int = 0
     is_rebuilt: bool = False
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ class MemoryDamaged(VideoAssetsError):
 
 @dataclass(slots=True)
 class Asked:
-    """What was last asked for a partition: a fingerprint, empty for nothing yet.
+    """What a partition's manifest has or, while `is_awaited`, was asked to have: a fingerprint, empty for nothing yet.
 
     `generation` counts the partition's changes. Where `is_sure` is not set, others may have made the partition, or it
     was asked for by a sensor whose memory is lost: its manifest decides. `since` is when it began to wait for a run
@@ -36,6 +37,7 @@ class Asked:
     generation: int = 0
     is_sure: bool = False
     since: int | None = None
+    is_awaited: bool = False
 
 
 @dataclass
@@ -88,6 +90,23 @@ class UploadMemory:
         self.asked[key] = asked
         self.is_changed = True
 
+    def note_made(self, key: str, fingerprint: str, run_key: str, generation: int) -> None:
+        """Takes what a run left in a partition's manifest.
+
+        A run reads the source as it is by then, which may be other than what it was asked for, and be gone before the
+        next look. While a run of ours is awaited, what others made is not the last word.
+        """
+        asked = self.asked.get(key)
+        if asked is None:
+            if fingerprint != GONE:
+                self.settle(key, Asked(fingerprint, generation, is_sure=True))
+            return
+        if asked.is_awaited and not run_key.startswith(f"{key}:{asked.generation}:"):
+            return
+        self.settle(key, Asked(fingerprint, asked.generation, is_sure=True, since=asked.since))
+        if key not in self.found:
+            self._compare(key, int(time.time()), generation)
+
     def expect(self, keys: Iterable[str], now: int, generation: int = 0) -> None:
         """Partitions that are known to have been there once: the manifest of each decides whether it needs a run."""
         for key in keys:
@@ -126,6 +145,9 @@ class UploadMemory:
     def _put(self, place: str, shares: dict[str, PartitionScan], now: int, generation: int) -> None:
         before = self.places.get(place, {})
         if before == shares:
+            # A run may have made something else meanwhile.
+            for key in shares:
+                self._compare(key, now, generation)
             return
         self.is_changed = True
         if shares:
@@ -146,10 +168,10 @@ class UploadMemory:
                 # It came and went before anyone was told.
                 del self.asked[key]
                 return
-        if asked.is_sure and asked.fingerprint == self.fingerprint(key):
-            asked.since = None
-        elif asked.since is None:
-            asked.since = now
+        is_as_asked = asked.is_sure and asked.fingerprint == self.fingerprint(key)
+        if is_as_asked != (asked.since is None):
+            asked.since = None if is_as_asked else now
+            self.is_changed = True
 
 
 _SCHEMA = {
@@ -163,6 +185,7 @@ _SCHEMA = {
     "generation": "int64",
     "is_sure": "bool_",
     "since": "int64",
+    "is_awaited": "bool_",
 }
 
 
@@ -191,6 +214,7 @@ def dump_memory(memory: UploadMemory) -> bytes:
         "generation": [one.generation for one in asked],
         "is_sure": [one.is_sure for one in asked],
         "since": [one.since for one in asked],
+        "is_awaited": [one.is_awaited for one in asked],
     }
     schema = pa.schema([(name, getattr(pa, kind)()) for name, kind in _SCHEMA.items()])
     sink = io.BytesIO()

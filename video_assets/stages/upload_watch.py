@@ -21,7 +21,7 @@ from video_assets.sources.upload_scan import Budget, Sweep, SweepPosition, sweep
 from video_assets.sources.upload_scan_layout import UploadLayout
 from video_assets.sources.upload_window import AFTER_ALL, Window, look_back
 from video_assets.stages.manifest import open_listing
-from video_assets.stages.upload_changes import History, take_changes
+from video_assets.stages.upload_changes import History, note_made, take_changes
 from video_assets.stages.upload_state import forget_older, recall, remember
 from video_assets.stages.upload_tick_text import tick_text
 from video_assets.storage.object_store import ObjectStore, StoreError, StoreUnavailable
@@ -32,9 +32,9 @@ from video_assets.table_store.table_store import TableStore
 class Limits:
     """How much one tick does: together well below the 60 s that Dagster gives it, and the 10 s of SPEC R1."""
 
-    sweep_s: float = 3.0
+    sweep_s: float = 2.5
     sweep_pages: int = 500
-    look_back_s: float = 3.0
+    look_back_s: float = 3.5
     runs: int = 50
 
 
@@ -72,6 +72,7 @@ class UploadWatch:
         forget_older(cursor.memory, self.store)
         memory.drop_before(self.settings.start_date.isoformat())
         listing = open_listing(self.settings)
+        note_made(cursor, memory, tables=self.tables, source=listing.store, history=self.history)
         step = _Step(cursor, memory, listing, now)
         step.sweep(self.limits)
         if not step.saw_all:
