@@ -71,8 +71,7 @@ class Settings(OssSettings, BaseSettings):
         ge=1,
         le=31,
         examples=["3 (days)"],
-        description="Uploads of this many days, today's included, are looked for every 2 minutes at most; those of "
-        "older days in a slow sweep.",
+        description="The days, today's included, whose uploads are looked for all the time, and not only in turn.",
     )
     start_date: Date = Field(
         Date(2026, 1, 1),

@@ -69,3 +69,21 @@ def test_the_bag_benchmark_gives_its_ratio() -> None:
     result = json.loads(done.stdout)
     assert result["images"] > 0
     assert result["ratio"] == result["ours"]["seconds"] / result["bare"]["seconds"]
+
+
+def test_the_sensor_benchmark_gives_every_figure() -> None:
+    pytest.importorskip("dagster_aws", reason="dagster-aws, the peer, is not installed", exc_type=ImportError)
+    sizes = ["--vehicles", "12", "--days", "4", "--keys", "2", "--delay-ms", "1", "--ticks", "2"]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.sensor", *sizes, "--json"],
+        cwd=CHECKOUT,
+        stdout=subprocess.PIPE,
+        check=True,
+        text=True,
+    )
+    result = json.loads(done.stdout)
+    assert (result["keys"], result["partitions"]) == (96, 48)
+    assert (result["look_back_ticks"], result["old_date_ticks"]) == (1, 1)
+    assert result["tick_s"] > 0
+    assert result["peer_s"] > 0
+    assert 0 < result["cursor_bytes"] < 500_000
