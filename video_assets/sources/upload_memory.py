@@ -15,7 +15,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from video_assets.errors import VideoAssetsError
-from video_assets.keys import InvalidId, Partition
 from video_assets.sources.listing import DIGEST_BYTES, GONE, PartitionScan
 from video_assets.sources.upload_scan import Look, Unfinished, key_bytes
 
@@ -238,7 +237,6 @@ def load_memory(data: bytes, unfinished: Unfinished | None) -> UploadMemory:
         for place, is_begun, key, videos, size_bytes, digest, *rest in zip(
             *(column.to_pylist() for column in table.columns), strict=True
         ):
-            Partition.from_key(key)
             if not is_begun or Asked(*rest) != Asked():
                 asked[key] = Asked(*rest)
             share = PartitionScan(videos, size_bytes, int.from_bytes(digest, "big"))
@@ -246,7 +244,7 @@ def load_memory(data: bytes, unfinished: Unfinished | None) -> UploadMemory:
                 unfinished.shares[key] = share
             elif place is not None:
                 places.setdefault(place.decode("utf-8", "surrogateescape"), {})[key] = share
-    except (pa.ArrowException, InvalidId, ValueError, TypeError) as error:
+    except (pa.ArrowException, ValueError, TypeError, AttributeError) as error:
         raise MemoryDamaged("memory of the upload sensor", f"cannot be read: {error}") from None
     return UploadMemory(places, asked, unfinished)
 
