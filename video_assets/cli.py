@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,13 +18,27 @@ from video_assets.errors import VideoAssetsError
 from video_assets.plural import counted
 
 if TYPE_CHECKING:
+    from video_assets.downloads.fetch import Progress
     from video_assets.settings import Settings
     from video_assets.stages.status import Failure, StageStatus
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
 frames_app = typer.Typer(no_args_is_help=True, help="The decode engine alone.")
 app.add_typer(frames_app, name="frames")
+fleet_app = typer.Typer(no_args_is_help=True, help="Footage of a fleet's batch API.")
+app.add_typer(fleet_app, name="fleet")
 
+OutOption = Annotated[Path, typer.Argument(help="The folder: keys below it follow VIDEO_ASSETS_PATH_TEMPLATE.")]
+VehiclesOption = Annotated[list[str], typer.Option("--vehicle", help="A vehicle; may be given several times.")]
+CamerasOption = Annotated[list[str], typer.Option("--camera", help="A camera; may be given several times.")]
+DayOption = Annotated[
+    datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], help="A day of the fleet's; the newest if not given.")
+]
+HoursOption = Annotated[str | None, typer.Option(help="Only windows that begin then, as 08:30-17:00.")]
+SampleOption = Annotated[int | None, typer.Option(min=1, help="Only so many windows, drawn at random.")]
+SeedOption = Annotated[int, typer.Option(help="For the same draw again.")]
+SparseOption = Annotated[bool, typer.Option("--sparse", help="Leave windows within 5 minutes of a hole unasked.")]
+FleetWorkersOption = Annotated[int, typer.Option(min=1, max=64, help="How many cameras at a time.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
@@ -224,6 +239,58 @@ def _why_nothing(settings: Settings, vehicle: str | None, camera: str | None, da
     return "No frames fit all of these filters." if any((vehicle, camera, date)) else "No frames are indexed yet."
 
 
+@app.command()
+def download(
+    dest: Annotated[Path, typer.Argument(help="The folder that the files go to.")],
+    stage: Annotated[Literal["raw", "clips", "frames"], typer.Option(help="raw videos, clips or frames.")] = "raw",
+    vehicle: Annotated[list[str] | None, typer.Option(help="Only this vehicle; may be given several times.")] = None,
+    camera: Annotated[list[str] | None, typer.Option(help="Only this camera; may be given several times.")] = None,
+    from_: Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="The first day.")] = None,
+    to: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="The last day.")] = None,
+    prefix: Annotated[str | None, typer.Option(help="Instead: what the source has under this prefix.")] = None,
+    uri: Annotated[list[str] | None, typer.Option(help="Instead: this object; may be given several times.")] = None,
+    layout: Annotated[
+        Literal["by_recording", "by_modality", "flat"],
+        typer.Option(help="RECORDING/CAMERA/…, CAMERA/RECORDING/… or RECORDING__CAMERA/…"),
+    ] = "by_recording",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
+    skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave files that are there.")] = False,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="How many files at a time.")] = 8,
+    as_json: JsonOption = False,
+) -> None:
+    """Writes raw videos, clips or frames of a selection to a folder. All writes are planned before the first."""
+    from video_assets.downloads.download import download as fetch_files
+    from video_assets.downloads.selection import Selection
+
+    if overwrite and skip_existing:
+        raise typer.BadParameter("give either --overwrite or --skip-existing")
+    with _errors_in_words(as_json), _download_progress() as report:
+        days = (from_.date() if from_ else None, to.date() if to else None)
+        chosen = Selection(stage, tuple(vehicle or ()), *days, tuple(camera or ()), prefix, tuple(uri or ()))
+        paths = fetch_files(
+            chosen, dest, layout, overwrite, skip_existing=skip_existing, workers=workers, report=report
+        )
+    if as_json:
+        _print_json([str(path) for path in paths])
+    else:
+        typer.echo(f"{counted(len(paths), 'file')} in {dest}")
+
+
+@contextmanager
+def _download_progress() -> Iterator[Callable[[Progress], None]]:
+    """A line on a terminal that says how far it is."""
+    from rich.console import Console
+
+    with Console(stderr=True).status("Looking at what there is") as line:
+
+        def report(progress: Progress) -> None:
+            failed = f", {progress.failed} failed" if progress.failed else ""
+            size = f"{progress.bytes_done / 1e6:.0f} MB"
+            line.update(f"{progress.done} of {counted(progress.files, 'file')}, {size}{failed}")
+
+        yield report
+
+
 @frames_app.command("extract")
 def frames_extract(
     video: Annotated[str, typer.Argument(help="A path or URI.")],
@@ -279,6 +346,79 @@ def _sampling_fault(fps: str | None, every: str | None) -> str:
         if not good:
             return f"{option} {text}: give {unit} above 0, such as 0.5 or 1/3"
     return ""
+
+
+@fleet_app.command("availability")
+def fleet_availability(
+    out: OutOption,
+    vehicle: VehiclesOption,
+    camera: CamerasOption,
+    date: DayOption = None,
+    hours: HoursOption = None,
+    sample: SampleOption = None,
+    seed: SeedOption = 0,
+    sparse: SparseOption = False,
+    workers: FleetWorkersOption = 4,
+    as_json: JsonOption = False,
+) -> None:
+    """Finds out which windows of a day have footage, without fetching any."""
+    with _errors_in_words(as_json):
+        _run_fleet(out, vehicle, camera, date, (hours, sample, seed), workers, as_json, sparse=sparse, download=False)
+
+
+@fleet_app.command("fetch")
+def fleet_fetch(
+    out: OutOption,
+    vehicle: VehiclesOption,
+    camera: CamerasOption,
+    date: DayOption = None,
+    hours: HoursOption = None,
+    sample: SampleOption = None,
+    seed: SeedOption = 0,
+    sparse: SparseOption = False,
+    most_files: Annotated[int | None, typer.Option(min=1, help="Files of a camera at most.")] = None,
+    workers: FleetWorkersOption = 4,
+    as_json: JsonOption = False,
+) -> None:
+    """Fetches a day's bags into a folder laid out by the path template, which a source can be."""
+    chosen = (hours, sample, seed)
+    with _errors_in_words(as_json):
+        _run_fleet(out, vehicle, camera, date, chosen, workers, as_json, sparse=sparse, most_files=most_files)
+
+
+def _run_fleet(
+    out: Path,
+    vehicles: list[str],
+    cameras: list[str],
+    date: datetime | None,
+    chosen: tuple[str | None, int | None, int],
+    workers: int,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    from rich.console import Console
+
+    from video_assets.settings import load_settings
+    from video_assets.sources.fleet_fetch import Camera, FetchResult, FleetFetch
+    from video_assets.sources.fleet_windows import chosen_windows
+
+    settings = load_settings()
+    day, windows = chosen_windows(settings.timezone, date.date() if date else None, *chosen)
+    wanted = [(Camera(v, c, day), windows) for v in vehicles for c in cameras]
+    with Console(stderr=True).status(f"{day}: {counted(len(windows), 'window')} of {len(wanted)} cameras") as line:
+
+        def report(result: FetchResult) -> None:
+            line.update(f"{day}: {result} of {len(windows) * len(wanted)}")
+
+        result = FleetFetch.of(settings, out, **options).run(wanted, workers=workers, report=report)
+    if as_json:
+        _print_json({"day": day, "windows": dict(result.counts), "errors": result.errors, "stopped": result.stopped})
+    else:
+        typer.echo(f"{day}: {result}")
+    for error in [*result.errors[:20], *([result.stopped] if result.stopped else [])]:
+        typer.secho(f"Error: {error}", fg=typer.colors.RED, err=True)
+    if result.errors or result.stopped:
+        raise typer.Exit(1)
 
 
 def _print_json(value: Any) -> None:

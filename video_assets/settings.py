@@ -141,6 +141,21 @@ class Settings(OssSettings, BaseSettings):
     )
     model_cache: Path | None = Field(None, description="Where downloaded models are kept or already lie.")
 
+    fleet_url: str | None = Field(None, description="A fleet's batch API, without /v1; for `video-assets fleet`.")
+    fleet_token: SecretStr | None = Field(None, description="Its bearer token.")
+    fleet_token_file: Path | None = Field(
+        None, description="A file with that token, read again when it changes, so that it can be renewed under way."
+    )
+    fleet_interval_s: float = Field(
+        0.2, ge=0, le=60, examples=["0.2"], description="Least time between two requests to it, in seconds."
+    )
+    fleet_max_wait_s: float = Field(
+        100, gt=0, le=3600, examples=["100"], description="How long a bag may take to get ready, in seconds."
+    )
+    fleet_min_valid_bytes: int = Field(
+        1_000_000, ge=1, examples=["1000000"], description="A smaller bag is taken for an error of the service."
+    )
+
     workers: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, examples=["4"], description="Worker processes of a run."
     )
@@ -386,8 +401,7 @@ def load_settings() -> Settings:
         fields = [str(fault["loc"][0]).lower() for fault in faults]
         name, *others = (variable(field) for field in fields)
         causes = [
-            cause(fault, field, Settings.model_fields[field].examples)
-            for fault, field in zip(faults, fields, strict=True)
+            cause(fault, field, Settings.model_fields[field]) for fault, field in zip(faults, fields, strict=True)
         ]
         more = "".join(f"; {other}: {cause}" for other, cause in zip(others, causes[1:], strict=True))
         raise SettingsError(name, causes[0] + more, "Mend it in the environment or in .env.") from None

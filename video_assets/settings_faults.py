@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
+from pydantic.fields import FieldInfo
+
 from video_assets.errors import VideoAssetsError
 
 PREFIX = "VIDEO_ASSETS_"
@@ -28,21 +30,20 @@ _BOUNDS = {
     "date_from_datetime_parsing": "no date",
     "date_parsing": "no date",
 }
-_UNQUOTED = {
-    "source", "store", "index", "qdrant_api_key", "oss_access_key_id", "oss_access_key_secret", "oss_session_token"
-}  # fmt: skip
-"""Whose value may hold a password."""
+_UNQUOTED = {"source", "store", "index", "fleet_url"}
+"""URIs, which may hold a password."""
 
 
-def cause(fault: Any, field: str, examples: list[Any] | None) -> str:
+def cause(fault: Any, field: str, info: FieldInfo) -> str:
     """What is wrong with a value, with the value itself and one that would do."""
     value, words = fault["input"], str(fault["msg"])
-    shown = "the value" if field in _UNQUOTED or not isinstance(value, str | int | float) else repr(value)
+    hidden = field in _UNQUOTED or "SecretStr" in str(info.annotation)
+    shown = "the value" if hidden or not isinstance(value, str | int | float) else repr(value)
     if fault["type"] == "value_error":
         words = words.removeprefix("Value error, ")
         return words if shown == "the value" or shown in words else f"{words} (it is {shown})"
     fault_words = _BOUNDS.get(fault["type"], "no value for it").format(**fault.get("ctx", {}))
-    return f"{shown} is {fault_words}" + (f". Write for example {examples[0]}" if examples else "")
+    return f"{shown} is {fault_words}" + (f". Write for example {info.examples[0]}" if info.examples else "")
 
 
 def refuse_unknown(names: Iterable[str], known: set[str]) -> None:

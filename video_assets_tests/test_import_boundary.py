@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "video_assets"
 
-GROUND = {"errors", "plural", "keys", "path_template", "topic_template", "tables", "settings"}
+GROUND = {"errors", "plural", "keys", "path_template", "topic_template", "tables", "settings", "settings_faults"}
 MAY_IMPORT = {
     "errors": set(),
     "plural": set(),
@@ -39,8 +39,9 @@ MAY_IMPORT = {
     "demo": GROUND | {"dagster_home", "storage", "table_store", "stages", "search", "vectors", "defs", "definitions"},
     "cli": GROUND
     | {"dagster_home", "dagster_processes", "demo", "doctor"}
-    | {"search", "stages", "storage", "table_store", "vectors", "video"},
-    "__init__": set(),
+    | {"downloads", "search", "sources", "stages", "storage", "table_store", "vectors", "video"},
+    "downloads": GROUND | {"storage", "table_store"},
+    "__init__": {"downloads"},
 }
 DAGSTER_ROOMS = {"defs", "io_managers", "definitions"}
 

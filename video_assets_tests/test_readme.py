@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic_core import PydanticUndefined
 
-from video_assets.cli import app, frames_app
+from video_assets.cli import app
 from video_assets.cloud_settings import OssSettings
 from video_assets.settings import Settings, variable
 from video_assets.tables import ALL
@@ -44,8 +44,11 @@ def test_every_table_is_in_the_readme() -> None:
 
 def test_every_command_is_in_the_readme() -> None:
     names = {str(command.callback.__name__) for command in app.registered_commands if command.callback}
-    names |= {"frames extract" for _ in frames_app.registered_commands}
-    assert set(re.findall(r"`video-assets ([a-z]+(?: extract)?)", README.read_text())) == names
+    for group in app.registered_groups:
+        assert group.typer_instance is not None
+        names |= {f"{group.name} {command.name}" for command in group.typer_instance.registered_commands}
+    groups = "|".join(str(group.name) for group in app.registered_groups)
+    assert set(re.findall(rf"`video-assets ((?:(?:{groups}) )?[a-z]+)", README.read_text())) == names
 
 
 if __name__ == "__main__":
