@@ -151,7 +151,10 @@ class PathTemplate:
         Ends before the file name and before `{rest}`. A listing that descends only into what fits reads no other
         partition's keys wherever the path itself tells them apart.
         """
-        return [self.day_walk(day, partition.vehicle or "")[0] for day in self._path_days(partition)]
+        return [self._walk(partition.vehicle or "", day) for day in self._path_days(partition)]
+
+    def _walk(self, vehicle: str, day: Date) -> list[str | re.Pattern[str]]:
+        return self.day_walk(day, vehicle)[0]
 
     def day_walk(self, day: Date, vehicle: str | None = None) -> tuple[list[str | re.Pattern[str]], str]:
         """One of `walks`: for a day as paths name it, and a vehicle, or (None) any.

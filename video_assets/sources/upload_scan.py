@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field, replace
 from itertools import groupby, takewhile
 
+from video_assets.keys import Partition
 from video_assets.sources.listing import Listing, PartitionScan
 from video_assets.sources.upload_scan_layout import Stretch, UploadLayout
 from video_assets.storage.object_store import ObjectInfo, ObjectUnreadable, StoreUnavailable
@@ -150,16 +151,10 @@ def look(
     return seen
 
 
-def look_at_all(listing: Listing, layout: UploadLayout, infos: Iterable[ObjectInfo]) -> Look:
-    """One look at a source that comes as a whole (an inventory, a list), in any order; it covers everything."""
-    seen = Look("", BEYOND)
-    for upload in listing.uploads(infos):
-        seen.videos += 1
-        place = seen.places.setdefault(layout.place_of(upload.info.key) or "", {})
-        scan = place.setdefault(upload.fields.partition.key, PartitionScan())
-        scan.add(upload.info.key, upload.info.size_bytes, upload.info.etag)
-    _take_passed(seen.passed, listing)
-    return seen
+def whole_look(scans: Mapping[Partition, PartitionScan]) -> Look:
+    """One look that covers everything, for a source that is read as a whole (an inventory, a list)."""
+    videos = sum(scan.videos for scan in scans.values())
+    return Look("", BEYOND, {"": {partition.key: scan for partition, scan in scans.items()}}, videos=videos)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from video_assets.path_template import PathTemplate
 from video_assets.sources import upload_scan, upload_window
 from video_assets.sources.listing import GONE, Listing, scan_partitions
 from video_assets.sources.upload_memory import Asked, MemoryDamaged, UploadMemory, dump_memory, load_memory
-from video_assets.sources.upload_scan import Budget, Sweep, SweepPosition, look_at_all, sweep, sweep_within
+from video_assets.sources.upload_scan import Budget, Sweep, SweepPosition, sweep, sweep_within, whole_look
 from video_assets.sources.upload_scan_layout import UploadLayout
 from video_assets.sources.upload_window import Window, look_back
 from video_assets.storage.object_store import CommonPrefix, ObjectInfo, StoreUnavailable
@@ -209,15 +209,15 @@ def test_an_overwrite_under_way_is_no_end_and_a_new_upload_holds_nothing_up(tmp_
     assert fingerprints(memory) != before
 
 
-def test_a_source_that_comes_as_a_whole_is_one_look(tmp_path: Path) -> None:
+def test_a_source_that_is_read_as_a_whole_is_one_look(tmp_path: Path) -> None:
     put(tmp_path, "veh-1/2026-01-03/front/083000.mp4")
-    put(tmp_path, "veh-2/2026-01-03/front/083000.mp4")
-    source, memory = listing(tmp_path), UploadMemory()
-    layout = UploadLayout(source.template)
-    memory.apply(look_at_all(source.again(), layout, source.store.list()), now=1)
+    gone = put(tmp_path, "veh-2/2026-01-03/front/083000.mp4")
+    memory = UploadMemory()
+    memory.apply(whole_look(scan_partitions(listing(tmp_path).everything())), now=1)
     assert fingerprints(memory) == everything(tmp_path)
     memory = load_memory(dump_memory(memory), None)
-    memory.apply(look_at_all(source.again(), layout, list(source.store.list())[:1]), now=1)
+    gone.unlink()
+    memory.apply(whole_look(scan_partitions(listing(tmp_path).everything())), now=1)
     assert list(memory.found) == ["2026-01-03|veh-1"]
 
 
