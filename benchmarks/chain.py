@@ -1,6 +1,6 @@
 """The chain's cost on two cores, each figure beside a peer that did the same work in the same run.
 
-    python -m benchmarks.chain [--minutes 10] [--rounds 3] [--json]
+    python -m benchmarks.chain [--minutes 10] [--rounds 3] [--points 20000] [--json]
 
 Prints seconds per stage with the share that is not decode, model or index, and ratios against named peers. Works in
 temporary folders that go away.
@@ -39,7 +39,7 @@ def main() -> int:
             return _fail(str(error))
         for number in range(options.rounds):
             print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
-            rounds.append(run_round(footage, folder / f"round-{number}", cores))
+            rounds.append(run_round(footage, folder / f"round-{number}", cores, options.points))
     result = as_result(rounds, str(footage), f"{cores} cores, load {load:.1f} at the start")
     print(json.dumps(result, indent=2) if options.json else as_text(result))
     return 0
@@ -49,10 +49,11 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.chain", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=10, help="How much footage; 10 if not given.")
     parser.add_argument("--rounds", type=int, default=3, help="How often everything is measured; 3 if not given.")
+    parser.add_argument("--points", type=int, default=20_000, help="Points of the large index; 20000 if not given.")
     parser.add_argument("--json", action="store_true", help="Print JSON, for scripts.")
     options = parser.parse_args()
-    if options.minutes < 0.1 or options.rounds < 1:
-        parser.error("give at least 0.1 minutes and 1 round")
+    if options.minutes < 0.1 or options.rounds < 1 or options.points < 1:
+        parser.error("give at least 0.1 minutes, 1 round and 1 point")
     return options
 
 

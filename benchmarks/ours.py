@@ -13,35 +13,53 @@ from pathlib import Path
 from benchmarks.footage import PARTITION, Footage
 from video_assets.storage.registry import open_store
 from video_assets.table_store.parquet import ParquetTables
-from video_assets.tables import CHAIN
+from video_assets.tables import CHAIN, VECTOR_INDEX
 
-_CHAIN = """
+_SECONDS = """
+@dg.asset
+def empty_step():
+    pass
+with dg.DagsterInstance.get() as instance:
+    dg.materialize([empty_step], instance=instance, run_config=QUIET)
+    dg.materialize([empty_step], instance=instance, run_config=QUIET)
+    # The newest come first: of the two empty steps, the second counts.
+    steps = [step for run in instance.get_runs() for step in instance.get_run_step_stats(run.run_id)]
+print(json.dumps({step.step_key: step.end_time - step.start_time for step in reversed(steps)}))
+"""
+"""Every step that ran, and what a step of Dagster costs that does nothing. One run of it is for what comes first."""
+
+_QUIET = 'QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}'
+
+_CHAIN = f"""
 import json
 import dagster as dg
 from video_assets.definitions import defs
 from video_assets.defs.launch import materialize_source
 runs = list(materialize_source(defs, begin=lambda what: None))
-failed = [f"{run.what}: {run.errors}" for run in runs if not run.success]
+failed = [run.what + str(run.errors) for run in runs if not run.success]
 if failed:
     raise SystemExit("; ".join(failed))
-with dg.DagsterInstance.get() as instance:
-    steps = [step for run in instance.get_runs() for step in instance.get_run_step_stats(run.run_id)]
-print(json.dumps({step.step_key: step.end_time - step.start_time for step in steps}))
+{_QUIET}
+{_SECONDS}
 """
 
-_ASSETS = """
+_ASSETS = f"""
+import json
 import sys
 import dagster as dg
 from video_assets.definitions import defs
+{_QUIET}
 with dg.DagsterInstance.get() as instance:
     instance.add_dynamic_partitions("vehicle", [sys.argv[1].rpartition("|")[2]])
     done = defs.resolve_implicit_global_asset_job_def().execute_in_process(
         instance=instance,
         partition_key=sys.argv[1],
         asset_selection=[dg.AssetKey(name) for name in sys.argv[2:]],
-        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        run_config=QUIET,
     )
 """
+
+_INDEX = _ASSETS + _SECONDS
 
 _FRAMES = """
 import sys
@@ -81,19 +99,28 @@ class Deployment:
     def tables(self) -> ParquetTables:
         return ParquetTables(open_store(self.store))
 
-    def run_chain(self) -> dict[str, float]:
-        """Every stage once, from nothing. Seconds from each Dagster step's start to its success."""
+    def run_chain(self) -> tuple[dict[str, float], float]:
+        """Every stage once, from nothing. Seconds of each Dagster step from start to success, and of an empty one."""
+        seconds = self._step_seconds(_CHAIN)
+        return {table.name: seconds[table.name] for table in CHAIN}, seconds["empty_step"]
+
+    def index_vectors(self) -> tuple[float, float]:
+        """`vector_index` of what stands in `embeddings`. Seconds of its step, and of an empty one."""
+        seconds = self._step_seconds(_INDEX, PARTITION.key, VECTOR_INDEX.name)
+        return seconds[VECTOR_INDEX.name], seconds["empty_step"]
+
+    def _step_seconds(self, code: str, *arguments: str) -> dict[str, float]:
         self._make_home()
         done = subprocess.run(
-            [sys.executable, "-c", _CHAIN],
+            [sys.executable, "-c", code, *arguments],
             env=self._environment(),
             cwd=self.home,
             stdout=subprocess.PIPE,
             check=True,
             text=True,
         )
-        seconds = json.loads(done.stdout.splitlines()[-1])
-        return {table.name: seconds[table.name] for table in CHAIN}
+        seconds: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+        return seconds
 
     def materialize_cpu_s(self, *assets: str) -> float:
         """CPU of one Dagster run of these assets, start-up included."""

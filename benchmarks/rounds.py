@@ -12,8 +12,10 @@ import numpy as np
 from benchmarks import bare
 from benchmarks.footage import PARTITION, Footage
 from benchmarks.ours import Deployment, cpu_s, extract_command
+from benchmarks.vectors import make_vectors
 from video_assets.embedding.mobilenet import NAME as MODEL
-from video_assets.storage.registry import split_uri
+from video_assets.storage.registry import open_store, split_uri
+from video_assets.table_store.parquet import ParquetTables
 from video_assets.tables import CLIPS, FRAMES
 
 
@@ -22,17 +24,29 @@ class WorkDiffers(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class LargeIndex:
+    """Seconds of indexing this many points; `empty_step_s` is what an empty step took in that process."""
+
+    points: int
+    stage_s: float
+    empty_step_s: float
+    bare_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Round:
-    """Seconds by stage, ours and bare; CPU seconds of extracting every clip in three ways."""
+    """Seconds by stage, ours and bare, and of an empty step; CPU seconds of extracting every clip in three ways."""
 
     stage_s: dict[str, float]
     bare_s: dict[str, float]
+    empty_step_s: float
+    large: LargeIndex
     stage_cpu_s: float
     extract_cpu_s: float
     ffmpeg_cpu_s: float
 
 
-def run_round(footage: Footage, folder: Path, workers: int) -> Round:
+def run_round(footage: Footage, folder: Path, workers: int, points: int) -> Round:
     """Everything once. The folder is made, and removed again.
 
     Raises:
@@ -41,12 +55,28 @@ def run_round(footage: Footage, folder: Path, workers: int) -> Round:
     """
     folder.mkdir()
     ours = Deployment(footage, folder / "home", workers)
-    stage_s = ours.run_chain()
+    stage_s, empty_step_s = ours.run_chain()
     bare_s = _bare_work(ours, folder)
     extract_s, ffmpeg_s = _extraction(footage, folder)
     stage_cpu_s = ours.frames_stage_cpu_s(folder / "frames-again")
+    large = _large_index(Deployment(footage, folder / "large", workers), points)
     shutil.rmtree(folder)
-    return Round(stage_s, bare_s, stage_cpu_s, extract_s, ffmpeg_s)
+    return Round(stage_s, bare_s, empty_step_s, large, stage_cpu_s, extract_s, ffmpeg_s)
+
+
+def _large_index(ours: Deployment, points: int) -> LargeIndex:
+    """The index where a step's fixed cost no longer matters: generated vectors, in a home of their own."""
+    make_vectors(ParquetTables(open_store(ours.store, create=True)), points)
+    stage_s, empty_step_s = ours.index_vectors()
+    made = bare.points_of(ours.index / MODEL / "shard")
+    pool = bare.Workers(1)
+    try:
+        (bare_s,), _ = pool.timed(bare.index_points, [(made, ours.home / "shard")])
+    finally:
+        pool.close()
+    if len(made.ids) != points or not bare.points_of(ours.home / "shard").equal(made):
+        raise WorkDiffers("bare qdrant-edge holds other points than the vector_index stage wrote")
+    return LargeIndex(points, stage_s, empty_step_s, bare_s)
 
 
 def _bare_work(ours: Deployment, folder: Path) -> dict[str, float]:

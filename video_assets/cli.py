@@ -434,3 +434,7 @@ def _print_table(columns: list[str], rows: list[list[Any]]) -> None:
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
     Console(width=None if sys.stdout.isatty() else 240, highlight=False).print(table)
+
+
+if __name__ == "__main__":
+    app()

@@ -271,7 +271,7 @@ class PathTemplate:
     def _groups(self, key: str) -> dict[str, str]:
         greedy, lazy = (reading.fullmatch(key) for reading in self._readings)
         if greedy is None or lazy is None:
-            raise Unmatched(key, f"does not fit the template: {self._misfit(key)}")
+            raise Unmatched(key, f"does not fit: {self._misfit(key)}")
         if greedy.groupdict() != lazy.groupdict():
             raise Unmatched(key, f"can be read in two ways: by {self.template!r}")
         return greedy.groupdict()
@@ -279,17 +279,17 @@ class PathTemplate:
     def _misfit(self, key: str) -> str:
         """Where a key stops fitting, as far as it can be read from the left."""
         if found := re.match(self._pattern(lazy=False), key, re.S):
-            return f"it ends before {key[found.end() :]!r}"
+            return f"the template ends before {key[found.end() :]!r}"
         for count in range(len(self._tokens), 0, -1):
             literal, name, spec = self._tokens[count - 1]
             head = self._pattern(lazy=False, tokens=count - 1)
             if found := re.match(head + re.escape(literal), key, re.S):
                 rest = key[found.end() :].partition("/")[0]
                 field = f"{{{name}:{spec}}}" if spec else f"{{{name}}}"
-                return f"at {rest!r} it has {field}"
+                return f"where the template has {field}, the key has {rest!r}"
             if literal and (found := re.match(head, key, re.S)):
-                return f"it has {literal!r} after {found[0].rpartition('/')[2]!r}"
-        return f"it begins with {self._tokens[0][0]!r}"
+                return f"the template has {literal!r} after {found[0].rpartition('/')[2]!r}"
+        return f"the template begins with {self._tokens[0][0]!r}"
 
     def _when(self, key: str, groups: dict[str, str]) -> tuple[str | None, datetime | None]:
         """The day in the path's zone, and the start in UTC, each None where the path does not say."""

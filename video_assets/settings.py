@@ -130,7 +130,8 @@ class Settings(OssSettings, BaseSettings):
         description="Frames that differ in fewer of 64 bits from the one kept before are near_duplicate.",
     )
     frames_damaged: Literal["fail", "filter"] = Field(
-        "fail", description="fail: frames in which the decoder concealed errors have failed. filter: they are filtered."
+        "fail",
+        description="fail: frames that may show errors which the decoder met have failed. filter: they are filtered.",
     )
     frames_packing: Literal["shards", "files"] = Field(
         "shards", description="shards: one tar per clip, as WebDataset reads. files: one object per frame."
@@ -141,7 +142,7 @@ class Settings(OssSettings, BaseSettings):
     )
     model_cache: Path | None = Field(None, description="Where downloaded models are kept or already lie.")
 
-    fleet_url: str | None = Field(None, description="A fleet's batch API, without /v1; for `video-assets fleet`.")
+    fleet_url: str | None = Field(None, description="Address of a fleet's batch API, without /v1.")
     fleet_token: SecretStr | None = Field(None, description="Its bearer token.")
     fleet_token_file: Path | None = Field(
         None, description="A file with that token, read again when it changes, so that it can be renewed under way."

@@ -185,6 +185,11 @@ FRAMES = Table(
                 "Offset of the image in that object in bytes; null: the object is the image.",
             ),
             "image_size_bytes": (pa.int64(), "Size of the image in bytes."),
+            "decode_errors": (
+                pa.int64(),
+                "In the clip's own row, which has no image_id: how many packets could not be decoded, or only with "
+                "errors, which are looked for in all of the clip once one is met; null in rows of frames.",
+            ),
         }
     )
     + STATUS,

@@ -25,7 +25,7 @@ pytestmark = [
 
 def test_the_chain_benchmark_gives_every_figure_with_its_peer() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.chain", "--minutes", "0.2", "--rounds", "1", "--json"],
+        [sys.executable, "-m", "benchmarks.chain", "--minutes", "0.2", "--rounds", "1", "--points", "700", "--json"],
         cwd=CHECKOUT,
         stdout=subprocess.PIPE,
         check=True,
@@ -41,7 +41,8 @@ def test_the_chain_benchmark_gives_every_figure_with_its_peer() -> None:
         "chain",
     ]
     assert all(stage["seconds"] > 0 and stage["bare_seconds"] > 0 for stage in result["stages"])
-    assert len(result["comparisons"]) == 4
+    assert 0 < result["empty_step_s"] < result["stages"][-1]["seconds"]
+    assert len(result["comparisons"]) == 5
     for comparison in result["comparisons"]:
         assert comparison["what"]
         assert comparison["against"]

@@ -303,7 +303,7 @@ def test_doctor_says_where_a_template_stops_fitting(tmp_path: Path, monkeypatch:
     uploaded(tmp_path / "u", "veh-1/rear/083000.mp4")
     finding = source_finding(monkeypatch, tmp_path / "u", settle_s="0")
     assert finding["verdict"] == "failed"
-    assert "2 unmatched, e.g. veh-1/front/083000.mp4 does not fit the template: at 'front' it has {" in finding["text"]
+    assert "2 unmatched, e.g. veh-1/front/083000.mp4 does not fit: where the template has {" in finding["text"]
     assert "VIDEO_ASSETS_PATH_TEMPLATE" in finding["remedy"]
     uploaded(tmp_path / "v", "veh-1/2025-12-31/front/083000.mp4")
     early = source_finding(monkeypatch, tmp_path / "v")

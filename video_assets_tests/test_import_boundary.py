@@ -108,3 +108,18 @@ def test_the_package_imports_without_dagster_and_heavy_libraries() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_decode_engine_starts_without_settings_clouds_and_locks() -> None:
+    """`video-assets frames extract` is run once a clip, so that what it imports is paid as often."""
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from video_assets.storage.registry import open_store; import video_assets.stages.extraction; "
+        "open_store('/tmp'); unneeded = {'pydantic_settings', 'asyncio', 'filelock', 'pyarrow.dataset', "
+        "'video_assets.settings', 'video_assets.storage.s3', 'video_assets.storage.oss'} & set(sys.modules); "
+        "sys.exit(str(sorted(unneeded)) if unneeded else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -22,6 +22,8 @@ RAW_UPLOADS = dg.AssetKey("raw_uploads")
 DATA_VERSION_TAG = "dagster/data_version"
 GENERATION_TAG = "video_assets/generation"
 """How often a partition's uploads had changed, as the sensor counts; see `UploadHistory`."""
+LOCATION_TAGS = {".dagster/repository": "__repository__@video_assets"}
+"""By this tag the UI's timeline and list of jobs know whose a run is; the daemon sets it on what it launches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,7 @@ def _run(defs: dg.Definitions, instance: dg.DagsterInstance, job: str, partition
     result = defs.resolve_job_def(job).execute_in_process(
         instance=instance,
         partition_key=partition_key,
+        tags=LOCATION_TAGS,
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         raise_on_error=False,
     )

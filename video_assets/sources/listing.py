@@ -108,7 +108,7 @@ class Listing:
     def passed_over(self) -> list[str]:
         """What was no upload or fits no partition, each kind in words; empty where there is none of it.
 
-        For example `skipped 3 (1 empty, 2 settling)` and `15 unmatched, e.g. a/b.mp4: does not fit the template`.
+        For example `skipped 3 (1 empty, 2 settling)` and `15 unmatched, e.g. a/b.mp4: does not fit: …`.
         """
         told = []
         if skipped := self.skipped.total():

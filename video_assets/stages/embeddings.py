@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 
@@ -45,7 +45,14 @@ FRAME_COLUMNS = (
 """What is carried over from a frame: what it shows, and where it is."""
 
 VECTOR_COLUMNS = ("vectors_uri", "vector_row")
-"""Where a row's vector lies."""
+"""Where a row's vector lies: a `Place`."""
+
+
+class Place(NamedTuple):
+    """Where a vector lies: the Parquet file, and the row in it."""
+
+    vectors_uri: str
+    vector_row: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,20 +130,27 @@ def embed_clip(task: EmbedTask) -> Outcome:
         for number, (frame, labels) in enumerate(zip(task.frames, embedder.labels(vectors), strict=True))
     ]
     table = EMBEDDINGS.rows(rows)
-    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), embedder.dim)
     size = sum(frame["image_size_bytes"] for frame in task.frames)
-    return Outcome(table.append_column(pa.field("vector", column.type), column), size_bytes=size)
+    return Outcome(with_vectors(table, vectors), size_bytes=size)
 
 
-def read_vectors(rows: Mapping[str, Row]) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """The vectors of embedding rows (at least their `VECTOR_COLUMNS`), each with its row's key, file by file."""
+def with_vectors(rows: pa.Table, vectors: NDArray[np.float32]) -> pa.Table:
+    """The rows with their vectors, rows × dimensions, as the records keep them."""
+    kind = pa.list_(pa.field("element", pa.float32(), nullable=False), vectors.shape[1])
+    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), type=kind)
+    return rows.append_column(pa.field("vector", kind, nullable=False), column)
+
+
+def read_vectors(places: Mapping[str, Place]) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """The vectors at these places, each with its place's key, file by file."""
     import pyarrow.parquet as pq
 
-    places = sorted((row["vectors_uri"], row["vector_row"], key) for key, row in rows.items())
-    for uri, group in groupby(places, key=lambda place: str(place[0])):
+    in_order = sorted((*place, key) for key, place in places.items())
+    for uri, group in groupby(in_order, key=lambda place: place[0]):
         root, key = split_uri(uri)
-        with open_store(root).open(key) as stream:
-            column = pq.read_table(stream, columns=["vector"])["vector"].combine_chunks()
+        # The vectors are nearly all of the file: one request, where reading the column alone would take several.
+        file = pq.ParquetFile(pa.BufferReader(open_store(root).get(key)))
+        column = file.read(columns=["vector"])["vector"].combine_chunks()
         vectors = column.flatten().to_numpy().reshape(len(column), -1)
         for _, number, key in group:
             yield key, vectors[number]

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from video_assets.storage.object_store import ObjectNotFound, ObjectStore
 from video_assets.storage.registry import open_store, split_uri
@@ -51,6 +50,7 @@ _COLUMNS = (
     "image_url",
     "image_offset",
     "image_size_bytes",
+    "decode_errors",
 )
 
 
@@ -148,8 +148,8 @@ def _status_columns(frame: ExtractedFrame) -> dict[str, Any]:
     if frame.rejection is not None:
         return {"status": FILTERED, "error_stage": frame.rejection.reason, "error_msg": frame.rejection.message}
     if frame.damaged:
-        concealed = f"The decoder met errors at {frame.pts_s:.3f} s and concealed them."
-        return {"status": FAILED, "error_stage": "decode", "error_msg": concealed}
+        message = f"The decoder met errors at {frame.pts_s:.3f} s or shortly before, which the frame may show."
+        return {"status": FAILED, "error_stage": "decode", "error_msg": message}
     return {"status": OK, "error_stage": None, "error_msg": None}
 
 
@@ -185,6 +185,7 @@ def extract_to_folder(
     rows: list[dict[str, Any]] = []
     mode = "none"
     bytes_read = bytes_total = 0
+    decode_errors: int | None = None
     try:
         with open_store(root).open(key) as media:
             extraction = FrameExtraction(media, policy, options, crop=crop, label=source)
@@ -197,11 +198,13 @@ def extract_to_folder(
             )
             problem, mode = extraction.report.problem, extraction.report.mode
             bytes_read, bytes_total = extraction.report.bytes_read, extraction.report.bytes_total
+            decode_errors = extraction.report.decode_errors
     except MediaError as error:
         problem = error
     count = len(rows)
     if problem is not None:
-        rows.append({"status": FAILED, "error_stage": problem.stage, "error_msg": str(problem)})
+        failure = {"status": FAILED, "error_stage": problem.stage, "error_msg": str(problem)}
+        rows.append({**failure, "decode_errors": decode_errors})
     table = FRAMES.rows(rows).select(list(_COLUMNS))
     _remove_stale(store, table)
     store.put(TABLE, parquet_bytes(table))
@@ -226,8 +229,10 @@ def _require_file(video: str, source: str) -> None:
 
 
 def _remove_stale(store: ObjectStore, table: pa.Table) -> None:
+    import pyarrow.parquet as pq
+
     try:
-        earlier = pq.read_table(io.BytesIO(store.get(TABLE)), columns=["image_url"])
+        earlier = pq.ParquetFile(io.BytesIO(store.get(TABLE))).read(columns=["image_url"])
     except (ObjectNotFound, pa.ArrowException):
         return
     for uri in {*earlier["image_url"].to_pylist()} - {*table["image_url"].to_pylist()}:

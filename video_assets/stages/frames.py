@@ -24,7 +24,7 @@ from video_assets.video.filters import FrameFilters
 from video_assets.video.sampling import Scenes, parse_policy
 from video_assets.video.scenes import require_scene_detection
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 """Raised when the same clip and parameters would give other frames, images or rows."""
 
 
@@ -148,6 +148,7 @@ def make_frames(task: FramesTask) -> Outcome:
     root, key = split_uri(task.clip_uri)
     rows: list[dict[str, Any]] = []
     bytes_read = bytes_total = 0
+    decode_errors: int | None = None
     try:
         with open_store(root).open(key, etag=task.clip_etag) as media:
             extraction = FrameExtraction(
@@ -168,6 +169,7 @@ def make_frames(task: FramesTask) -> Outcome:
             )
             problem: MediaError | None = extraction.report.problem
             bytes_read, bytes_total = extraction.report.bytes_read, extraction.report.bytes_total
+            decode_errors = extraction.report.decode_errors
     except MediaError as error:
         problem = error
     if problem is None and not rows:
@@ -175,7 +177,7 @@ def make_frames(task: FramesTask) -> Outcome:
     rows = [{**task.row, **row, "image_id": image_id(task.item_id, row["frame_idx"])} for row in rows]
     failed = problem is not None and not _tolerated(problem, task.filters)
     if problem is not None:
-        row = failed_row(dict(task.row), problem.stage, str(problem))
+        row = {**failed_row(dict(task.row), problem.stage, str(problem)), "decode_errors": decode_errors}
         rows.append(row if failed else {**row, "status": FILTERED, "error_stage": "damaged"})
     size = sum(row.get("image_size_bytes") or 0 for row in rows)
     retryable = problem is not None and problem.retryable

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Set
-from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -13,18 +12,19 @@ import pyarrow.compute as pc
 from video_assets.embedding.embedder import embedder_identity
 from video_assets.keys import Partition, content_id
 from video_assets.settings import Settings
-from video_assets.stages.embeddings import FRAME_COLUMNS, VECTOR_COLUMNS, read_vectors
+from video_assets.stages.embeddings import FRAME_COLUMNS, VECTOR_COLUMNS, Place, read_vectors
 from video_assets.stages.items import Report
 from video_assets.table_store.table_store import Fold, TableError, TableStore
 from video_assets.tables import OK, VECTOR_INDEX
 from video_assets.vectors.registry import open_vector_index
 from video_assets.vectors.sync import sync_partition
-from video_assets.vectors.vector_index import Point, PointFilter, VectorIndex, epoch_us, point_id
+from video_assets.vectors.vector_index import Point, PointFilter, VectorIndex, point_id
 
 CODE_VERSION = "1"
 """Raised when the same vectors would give other points or rows."""
 
 _PAYLOAD = (*FRAME_COLUMNS, "model", "model_version", "labels")
+_ROWS = 1_000
 
 
 def build_index(
@@ -68,13 +68,16 @@ def _indexed_models(tables: TableStore, partition: Partition) -> set[str]:
 def _sync_model(index: VectorIndex, model: str, partition: Partition, rows: pa.Table) -> tuple[dict[str, Any], int]:
     assert partition.vehicle is not None
     version, dim = embedder_identity(model)
-    columns = [*_PAYLOAD, *VECTOR_COLUMNS]
-    by_id = {point_id(model, row["model_version"], row["image_id"]): row for row in rows.select(columns).to_pylist()}
-    payloads = {point: _payload(row) for point, row in by_id.items()}
-    wanted = {point: content_id("point", repr(payloads[point]), _vector_of(row)) for point, row in by_id.items()}
+    payloads: dict[str, dict[str, Any]] = {}
+    places: dict[str, Place] = {}
+    wanted: dict[str, str] = {}
+    for payload, place in _payloads(rows):
+        point = point_id(model, payload["model_version"], payload["image_id"])
+        payloads[point], places[point] = payload, place
+        wanted[point] = content_id("point", repr(payload), _name_of(place))
 
     def load(ids: Set[str]) -> Iterator[Point]:
-        for point, vector in read_vectors({point: by_id[point] for point in ids}):
+        for point, vector in read_vectors({point: places[point] for point in ids}):
             yield Point(point, vector, payloads[point])
 
     with index.session(model):
@@ -94,14 +97,18 @@ def _sync_model(index: VectorIndex, model: str, partition: Partition, rows: pa.T
     return row, result.upserted + result.removed
 
 
-def _vector_of(row: dict[str, Any]) -> str:
+def _payloads(rows: pa.Table) -> Iterator[tuple[dict[str, Any], Place]]:
+    """What search results show and are filtered by, and where the vectors lie. Times are integers: microseconds since
+    1970. A few rows at a time, since a row takes many times the room as Python objects.
+    """
+    at = rows.schema.get_field_index("captured_at")
+    rows = rows.set_column(at, "captured_at", rows["captured_at"].cast(pa.int64()))
+    for batch in rows.select([*_PAYLOAD, *VECTOR_COLUMNS]).to_batches(max_chunksize=_ROWS):
+        for row in batch.to_pylist():
+            place = Place(row.pop("vectors_uri"), row.pop("vector_row"))
+            yield {name: value for name, value in row.items() if value is not None}, place
+
+
+def _name_of(place: Place) -> str:
     """Names the vector: the item that made it, whose id changes with whatever changes the vector, and its row."""
-    return f"{row['vectors_uri'].rsplit('/', 1)[1]}#{row['vector_row']}"
-
-
-def _payload(row: dict[str, Any]) -> dict[str, Any]:
-    """What a search result shows, and is filtered by. Times are integers: microseconds since 1970."""
-    payload = {name: row[name] for name in _PAYLOAD if row[name] is not None}
-    if isinstance(captured_at := payload.get("captured_at"), datetime):
-        payload["captured_at"] = epoch_us(captured_at)
-    return payload
+    return f"{place.vectors_uri.rsplit('/', 1)[1]}#{place.vector_row}"

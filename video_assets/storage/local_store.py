@@ -24,8 +24,6 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote_to_bytes
 
-from filelock import SoftFileLock, Timeout, UnixFileLock
-
 from video_assets.storage import local_listing
 from video_assets.storage.local_files import (
     ABSENT_ERRNOS,
@@ -159,6 +157,9 @@ class LocalStore(ObjectStore):
 
     @contextlib.contextmanager
     def lock(self, name: str, *, timeout_s: float) -> Iterator[None]:
+        # Imported here: one who only reads or puts files needs no lock.
+        from filelock import SoftFileLock, Timeout, UnixFileLock
+
         item = f"lock '{printable_key(name)}' of {self._uri}"
         with unavailable_on_os_error(item):
             lock = UnixFileLock(self._lock_file(name), timeout=max(0.0, timeout_s), thread_local=False)

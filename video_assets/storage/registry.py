@@ -1,4 +1,6 @@
-"""From a URI to a store, by scheme."""
+"""From a URI to a store, by scheme. A cloud's modules are imported with the first URI of that cloud: a command that
+reads files starts twice as fast without them.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +12,6 @@ from urllib.parse import unquote_to_bytes
 from video_assets.storage.local_files import file_uri
 from video_assets.storage.local_store import LocalStore
 from video_assets.storage.object_store import InvalidUri, ObjectStore
-from video_assets.storage.oss import OssStore
-from video_assets.storage.oss_uri import check_prefix, parse_oss_uri
-from video_assets.storage.s3 import S3Store
-from video_assets.storage.s3_clients import check_installed
-from video_assets.storage.s3_uri import parse_store_uri, split_object_uri
 
 
 def open_store(uri: str, *, create: bool = False) -> ObjectStore:
@@ -64,7 +61,15 @@ def _split_file(uri: str) -> tuple[str, str]:
     return file_uri(os.fsencode(path.parent)), os.fsencode(path.name).decode("utf-8", "surrogateescape")
 
 
+def _split_s3(uri: str) -> tuple[str, str]:
+    from video_assets.storage.s3_uri import split_object_uri
+
+    return split_object_uri(uri)
+
+
 def _split_oss(uri: str) -> tuple[str, str]:
+    from video_assets.storage.oss_uri import parse_oss_uri
+
     place = parse_oss_uri(uri, _shown(uri))
     if not place.path:
         raise InvalidUri(_shown(uri), "names a bucket, not an object", "Add the object's key.")
@@ -84,12 +89,19 @@ def _scheme(uri: str) -> str:
 
 
 def _open_s3(uri: str, create: bool) -> ObjectStore:
+    from video_assets.storage.s3 import S3Store
+    from video_assets.storage.s3_clients import check_installed
+    from video_assets.storage.s3_uri import parse_store_uri
+
     bucket, prefix = parse_store_uri(uri)
     check_installed(_shown(uri))
     return S3Store(bucket, prefix)
 
 
 def _open_oss(uri: str, create: bool) -> ObjectStore:
+    from video_assets.storage.oss import OssStore
+    from video_assets.storage.oss_uri import check_prefix, parse_oss_uri
+
     return OssStore(check_prefix(parse_oss_uri(uri, _shown(uri)), _shown(uri)))
 
 
@@ -154,7 +166,7 @@ _OPENERS: dict[str, Callable[[str, bool], ObjectStore]] = {"file": _open_file, "
 
 _SPLITTERS: dict[str, Callable[[str], tuple[str, str]]] = {
     "file": _split_file,
-    "s3": split_object_uri,
+    "s3": _split_s3,
     "oss": _split_oss,
 }
 """How each scheme splits the URI of an object into that of a store and a key."""

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from video_assets.keys import Partition, blobs_prefix, items_prefix
 from video_assets.storage.object_store import ObjectNotFound, ObjectStore
@@ -95,6 +94,8 @@ class ItemRecords:
 
     def read(self, item_id: str) -> ItemRecord:
         """A record's rows in the table's columns; what only the record keeps is not read."""
+        import pyarrow.parquet as pq
+
         with self.store.open(self._key(item_id, "parquet")) as stream:
             file = pq.ParquetFile(stream)
             rows = file.read(columns=[n for n in self.table.schema.names if n in file.schema_arrow.names])

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -34,7 +32,10 @@ SCROLL_PAGE = 5_000
 DELETE_BATCH = 5_000
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _POINT_OVERHEAD_BYTES = 64
+_FIELD_OVERHEAD_BYTES = 6
+"""Quotes, colon and comma."""
 
 
 def is_collection_name(name: str) -> bool:
@@ -64,7 +65,9 @@ def check_limit(limit: int) -> None:
 
 def missing_error(collection: str, location: str) -> CollectionMissingError:
     return CollectionMissingError(
-        f"collection {collection}", f"not in the index at {location}", "Materialize vector_index first."
+        f"collection {collection}",
+        f"not in the index at {location}",
+        "Materialize vector_index first; `video-assets up` makes it of what is uploaded.",
     )
 
 
@@ -87,7 +90,8 @@ def check_vector(item: str, vector: NDArray[np.float32], collection: str, dim: i
             "Use the model that the collection was made with.",
         )
     # In float64: a float32 sum of squares overflows for large finite numbers.
-    norm = float(np.linalg.norm(vector.astype(np.float64)))
+    exact = vector.astype(np.float64)
+    norm = math.sqrt(exact.dot(exact))
     if not math.isfinite(norm) or norm < np.finfo(np.float32).tiny:
         raise InvalidInputError(item, f"the vector's length is {norm}")
 
@@ -114,42 +118,46 @@ def batches(points: Iterable[Point], collection: str, dim: int, *, bytes_per_num
 
 def check_id(value: str) -> None:
     """Raises unless `value` is a UUID as it comes back from the engines: lower case, with hyphens."""
-    try:
-        valid = str(uuid.UUID(value)) == value
-    except ValueError:
-        valid = False
-    if not valid:
+    if _UUID.fullmatch(value) is None:
         raise InvalidInputError(f"point {value!r}", "the id is not a canonical UUID")
 
 
 def _check_point(point: Point, collection: str, dim: int) -> int:
-    """Raises for a point that an engine would refuse or change; returns its payload's JSON size."""
+    """Raises for a point that an engine would refuse or change; returns about how much JSON its payload takes."""
     check_id(point.id)
     item = f"point {point.id}"
     check_vector(item, point.vector, collection, dim)
+    size = 2
     for field, value in point.payload.items():
-        if not _is_payload_value(value):
+        try:
+            taken = _json_bytes(value)
+        except UnicodeEncodeError as error:
+            raise InvalidInputError(item, f"the payload holds text that is not Unicode: {error.reason}") from error
+        if taken is None:
             raise InvalidInputError(item, f"payload field {field!r} holds {value!r}, which JSON or the index cannot")
-    try:
-        return len(json.dumps(dict(point.payload), ensure_ascii=False).encode())
-    except UnicodeEncodeError as error:
-        raise InvalidInputError(item, f"the payload holds text that is not Unicode: {error.reason}") from error
+        size += len(field) + taken + _FIELD_OVERHEAD_BYTES
+    return size
 
 
-def _is_payload_value(value: PayloadValue) -> bool:
-    match value:
-        case None | bool() | str():
-            return True
-        case int():
-            return -(2**63) <= value < 2**63
-        case float():
-            return math.isfinite(value)
-        case list() | tuple():
-            return all(isinstance(element, str) for element in value)
-        case _:
-            return False
+def _json_bytes(value: PayloadValue) -> int | None:
+    """About what a value takes as JSON, escapes aside; None for what a payload cannot hold."""
+    if isinstance(value, str):
+        return len(value if value.isascii() else value.encode())
+    if value is None or isinstance(value, bool):
+        return 5
+    if isinstance(value, int):
+        return 20 if -(2**63) <= value < 2**63 else None
+    if isinstance(value, float):
+        return 24 if math.isfinite(value) else None
+    if not isinstance(value, list | tuple) or not all(isinstance(element, str) for element in value):
+        return None
+    return sum(len(text if text.isascii() else text.encode()) + _FIELD_OVERHEAD_BYTES for text in value)
 
 
 def plain_payload(payload: Mapping[str, PayloadValue]) -> dict[str, Any]:
     """The payload as the JSON encoders take it: tuples as lists."""
-    return {field: list(value) if isinstance(value, tuple) else value for field, value in payload.items()}
+    plain = dict(payload)
+    for field, value in payload.items():
+        if isinstance(value, tuple):
+            plain[field] = list(value)
+    return plain

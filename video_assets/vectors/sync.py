@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from video_assets.vectors.index_errors import PointsNotLoadedError
 from video_assets.vectors.vector_index import Point, PointFilter, VectorIndex
@@ -67,7 +67,7 @@ def _write(
             if point.id in missing:
                 missing.remove(point.id)
                 keys = {"date": date, "vehicle": vehicle, "row_hash": due[point.id]}
-                yield replace(point, payload={**point.payload, **keys})
+                yield Point(point.id, point.vector, {**point.payload, **keys})
 
     index.upsert(collection, stamped())
     if missing:

@@ -157,7 +157,7 @@ class VectorIndex(Protocol):
 def point_id(model: str, model_version: str, image_id: str) -> str:
     """The id of a frame's point: a UUID derived from the model, its version and the frame."""
     # Lengths first, so that no two triples read alike whatever characters they hold.
-    name = "".join(f"{len(part)}:{part}" for part in (model, model_version, image_id))
+    name = f"{len(model)}:{model}{len(model_version)}:{model_version}{len(image_id)}:{image_id}"
     return str(uuid.uuid5(_POINT_NAMESPACE, name))
 
 

@@ -33,7 +33,7 @@ def find_picture(source: Source | MediaFile, index: VideoIndex, *, label: str = 
     A bar is whole rows (or columns) from the edge on, none of whose pixels is brighter than black in any of the
     frames, so that one dark frame cuts nothing; and the ringing beside them. Bars come in pairs, above and below or
     left and right, of equal width but for 8 pixels: a night sky alone is none. The box has even edges, towards its
-    inside. Frames with concealed errors are not looked at; once a frame shows that there are no bars, no more are
+    inside. Frames that may show damage are not looked at; once a frame shows that there are no bars, no more are
     decoded.
 
     Raises:
@@ -41,8 +41,9 @@ def find_picture(source: Source | MediaFile, index: VideoIndex, *, label: str = 
     """
     step = Fraction(index.duration_s) / FRAMES if index.duration_s > 0 else Fraction(1)
     brightest: NDArray[np.uint8] | None = None
-    for _, frame in SampledFrames(source, EverySeconds(step), index=index, label=label):
-        if frame.is_corrupt:
+    frames = SampledFrames(source, EverySeconds(step), index=index, label=label)
+    for _, frame in frames:
+        if frames.damaged:
             continue
         luma = to_luma(frame, frame.width, frame.height, label=label)
         if brightest is None:

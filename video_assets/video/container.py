@@ -121,6 +121,7 @@ def _video_stream(container: InputContainer, label: str) -> VideoStream:
     if stream.codec_context is None:
         raise NoVideoStream(label, "has a video stream of a codec that cannot be decoded here")
     stream.codec_context.thread_type = "NONE"
+    stream.codec_context.thread_count = 1  # dav1d heeds only this, and the types not.
     stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
     found: VideoStream = stream
     return found

@@ -26,7 +26,7 @@ class ExtractedFrame:
         frame_idx: its number among the samples, from 0.
         pts: exact presentation time in units of `time_base` seconds, on the container's clock.
         pts_s: seconds since the first presented frame, for reading.
-        damaged: the decoder had to conceal errors in it.
+        damaged: it may show damage: the decoder met errors in it, or in what it may refer to.
         crop: the box that was cut out of it; None where it is whole.
         quality: what was measured of it, after the crop.
         phash_distance: bits in which its hash differs from that of the frame kept before it, which is the last one
@@ -98,7 +98,7 @@ class FrameExtraction:
         kept: int | None = None
         numbers = count()  # enumerate() would keep the frame
         for pts, frame in self._frames:
-            damaged = frame.is_corrupt
+            damaged = self._frames.damaged
             picture = frame if box is None else cut(frame, box, index.orientation, label=label)
             quality = measure_quality(picture, index.orientation, label=label)
             distance = None if kept is None else hamming_distance(quality.phash, kept)

@@ -29,7 +29,7 @@ class FrameFilters:
         min_sharpness: below it a frame is `blurred`; a variance of the Laplacian, see `FrameQuality`.
         min_brightness: below it a frame is `dark`; mean luma, 0 to 255.
         min_phash_distance: a frame that differs in fewer of 64 bits from the one kept before is `near_duplicate`.
-        damaged: what becomes of frames that the decoder had to conceal errors in. `fail`: they have an image, and
+        damaged: what becomes of frames that may show errors which the decoder met. `fail`: they have an image, and
             have failed. `filter`: they are filtered as `damaged`.
     """
 
@@ -43,12 +43,12 @@ class FrameFilters:
 
         Args:
             phash_distance: to the frame kept before; None where there is none.
-            damaged: the decoder concealed errors in it, so that its figures mean little: they are not judged.
+            damaged: it may show errors that the decoder met, so that its figures mean little: they are not judged.
         """
         if damaged:
             if self.damaged == "fail":
                 return None
-            message = "The decoder concealed errors in it, and VIDEO_ASSETS_FRAMES_DAMAGED is filter."
+            message = "It may show errors that the decoder met, and VIDEO_ASSETS_FRAMES_DAMAGED is filter."
             return Rejection("damaged", message)
         for reason, column, figure, least in (
             ("dark", "brightness", quality.brightness, self.min_brightness),

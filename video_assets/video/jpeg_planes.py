@@ -119,10 +119,10 @@ def _to_ycbcr(matrix: int) -> NDArray[np.float64]:
 def _add_blocks(y: NDArray[np.float32], term: NDArray[np.float32]) -> None:
     """Adds to each luma sample the term of the chroma block that it is in."""
     down, across = -(-y.shape[0] // term.shape[0]), -(-y.shape[1] // term.shape[1])
-    if y.shape == (term.shape[0] * down, term.shape[1] * across):
-        y.reshape(term.shape[0], down, term.shape[1], across)[...] += term[:, None, :, None]
-    else:
-        y += term.repeat(down, 0).repeat(across, 1)[: y.shape[0], : y.shape[1]]
+    wide = term.repeat(across, 1)[:, : y.shape[1]]
+    for row in range(down):
+        part = y[row::down]
+        part += wide[: len(part)]
 
 
 def _store(values: NDArray[np.float32], target: Plane) -> None:

@@ -8,7 +8,7 @@ group's entry, in an open GOP) also need the group before.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -55,11 +55,25 @@ def plan_decode(index: VideoIndex, policy: SamplingPolicy) -> DecodePlan | None:
 
     Nor can there be one for scenes: only the decoded frames tell where one begins.
     """
-    if index.doubt or not len(index.presented) or isinstance(policy, Scenes):
+    if index.doubt or isinstance(policy, Scenes):
         return None
     order = index.presented
     pts, keyframe = index.pts[order], index.keyframe[order]
-    chosen = order[select_frames(pts, keyframe, index.time_base, policy, length=index.length)]
+    return _plan(index, order[select_frames(pts, keyframe, index.time_base, policy, length=index.length)])
+
+
+def plan_times(index: VideoIndex, times: Collection[int]) -> DecodePlan | None:
+    """The cheapest exact way to the frames of these presentation times; None where the index does not carry a plan."""
+    if index.doubt:
+        return None
+    order = index.presented
+    return _plan(index, order[np.isin(index.pts[order], np.array(sorted(times), dtype=np.int64))])
+
+
+def _plan(index: VideoIndex, chosen: NDArray[np.int64]) -> DecodePlan | None:
+    """`chosen`: packet numbers of the samples, in presentation order."""
+    if not len(index.presented):
+        return None
     group = np.cumsum(index.entry) - 1
     if len(chosen) and group[chosen].min() < 0:
         return None

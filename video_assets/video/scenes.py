@@ -6,7 +6,6 @@ much more than its neighbours do, so that a turning or shaking camera, which cha
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -41,13 +40,13 @@ def require_scene_detection() -> None:
         raise SceneDetectionUnavailable("PySceneDetect", f"cannot be imported ({error})", remedy) from None
 
 
-def scene_starts(
+def scene_times(
     frames: Iterable[tuple[int, VideoFrame]], time_base: Fraction, *, label: str = "video"
-) -> Iterator[tuple[int, VideoFrame]]:
-    """The first frame, then the first frame of each further scene.
+) -> Iterator[int]:
+    """When the first frame is presented, then when the first frame of each further scene is.
 
-    A cut is known two frames later, so that three frames are held at a time. None is found within the first or the
-    last two frames.
+    A cut is known two frames later. No frame is held meanwhile: in 4K of 10 bits it is 30 MB. None is found within the
+    first or the last two frames.
 
     Args:
         frames: times in units of `time_base` and frames, all of a video, in presentation order.
@@ -60,16 +59,18 @@ def scene_starts(
     from scenedetect.detectors import AdaptiveDetector
 
     detector = AdaptiveDetector(min_scene_len=MIN_SCENE_S)
-    held: deque[tuple[int, VideoFrame]] = deque(maxlen=detector.event_buffer_length + 1)
     reduced = _Reducer(label)
     nominal_rate = Fraction(1)  # Asked for, but not used: times are exact.
+    first = True
     for pts, frame in frames:
-        if not held:
-            yield pts, frame
-        held.append((pts, frame))
+        if first:
+            yield pts
+            first = False
         time = FrameTimecode(Timecode(pts, time_base), nominal_rate)
-        for cut in detector.process_frame(time, reduced(frame)):
-            yield next(one for one in held if one[0] == cut.pts)
+        picture = reduced(frame)
+        del frame
+        for cut in detector.process_frame(time, picture):
+            yield cut.pts
 
 
 class _Reducer:

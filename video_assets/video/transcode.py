@@ -34,7 +34,7 @@ class WindowEncodings:
         for clip in encodings: ...
         if encodings.problem: ...
 
-    Frames of a damaged file in which the decoder had to conceal errors are left out, since a new encoding would hide
+    Frames of a damaged file that may show the damage (see `DamageReach`) are left out, since a new encoding would hide
     that; `problem` then says so.
 
     Args:
@@ -70,7 +70,7 @@ class WindowEncodings:
         return report.problem
 
     def __iter__(self) -> Iterator[WindowClip]:
-        frames = ((pts, frame) for pts, frame in self._frames if not frame.is_corrupt)
+        frames = ((pts, frame) for pts, frame in self._frames if not self._frames.damaged)
         first = next(frames, None)
         while first is not None:
             start, following = first[0], None

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from video_assets.errors import VideoAssetsError
-from video_assets.video.index import NO_TIME, VideoIndex
+from video_assets.video.index import VideoIndex
+from video_assets.video.packets import NO_TIME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

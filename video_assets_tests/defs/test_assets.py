@@ -38,6 +38,7 @@ def test_one_partition_through_the_whole_chain(fleet: SmallFleet) -> None:
     assert numbers["frames"] == numbers["dagster/partition_row_count"] == rows.num_rows > 0
     assert (numbers["failed"], numbers["filtered"], numbers["made"]) == (0, 0, 1)
     assert 0 < numbers["bytes_read"] <= numbers["bytes_total"]
+    assert numbers["decode_errors"] == 0
     assert numbers["dagster/uri"].endswith("frames/date=2026-01-05/vehicle=veh-1/data.parquet")
     assert numbers["contact_sheet"].startswith("![frames](data:image/jpeg;base64,")
     assert len(numbers["contact_sheet"]) < 70_000

@@ -124,6 +124,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+JOBS = """{repositoryOrError(repositorySelector:{
+    repositoryName:"__repository__" repositoryLocationName:"video_assets"}){
+    ...on Repository{jobs{name runs(limit:1){status}}}}}"""
+
+
 def test_webserver_and_daemon_show_the_fleets_data(fleet: Fleet) -> None:
     workspace, port = str(ROOT / "workspace.yaml"), free_port()
     with (
@@ -138,6 +143,9 @@ def test_webserver_and_daemon_show_the_fleets_data(fleet: Fleet) -> None:
             partitions
         }
         assert graphql(port, "{runsOrError{...on Runs{results{status}}}}")["runsOrError"]["results"]
+        listed = {job["name"]: job["runs"] for job in graphql(port, JOBS)["repositoryOrError"]["jobs"]}
+        # What was run in process is on the pages of its jobs, too.
+        assert all(listed[job] for job in ("chain", "roll_up_day", "list_unmatched")), listed
         health = "{instance{daemonHealth{allDaemonStatuses{daemonType required healthy}}}}"
 
         def all_healthy() -> bool:

@@ -21,7 +21,7 @@ import pytest
 from video_assets.keys import Partition
 from video_assets.settings import Settings
 from video_assets.stages.clips import build_clips
-from video_assets.stages.embeddings import build_embeddings, read_vectors
+from video_assets.stages.embeddings import Place, build_embeddings, read_vectors
 from video_assets.stages.frames import build_frames
 from video_assets.stages.images import read_image_bytes
 from video_assets.stages.manifest import build_manifest
@@ -178,7 +178,7 @@ def test_a_lost_index_is_rebuilt_without_embedding(chain: Chain) -> None:
 def test_points_carry_what_a_search_shows_and_filters_by(chain: Chain) -> None:
     folds = chain.run()
     row = folds["embeddings"].rows.to_pylist()[0]
-    ((_, vector),) = read_vectors({"first": row})
+    ((_, vector),) = read_vectors({"first": Place(row["vectors_uri"], row["vector_row"])})
     index = open_vector_index(str(chain.root / "index"))
     where = PointFilter(vehicle="veh-7", date="2026-01-03", camera=row["camera"])
     (hit,) = index.query("mobilenet_v2", vector, limit=1, where=where)
@@ -376,8 +376,9 @@ def test_bug_a_moved_store_pointed_at_its_old_place(chain: Chain, tmp_path: Path
     after = moved.run(source=str(chain.root / "uploads"))
     assert [after[name].made for name in ("clips", "frames", "embeddings")] == [0, 0, 0]
     assert all(read_image_bytes(row) for row in after["frames"].rows.to_pylist())
-    rows = {row["image_id"]: row for row in after["embeddings"].rows.to_pylist()}
-    assert len(list(read_vectors(rows))) == before["embeddings"].count("ok")
+    rows = after["embeddings"].rows.to_pylist()
+    places = {row["image_id"]: Place(row["vectors_uri"], row["vector_row"]) for row in rows}
+    assert len(list(read_vectors(places))) == before["embeddings"].count("ok")
 
 
 def test_two_ways_to_write_a_sampling_are_one(chain: Chain) -> None:

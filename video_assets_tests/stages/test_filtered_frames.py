@@ -123,6 +123,7 @@ def test_frames_with_concealed_errors_fail_or_are_filtered(glitch: Chain) -> Non
     sampling = {"frames_sampling": "fps=2"}
     failing = frames_of(glitch, **sampling)
     assert [row["status"] for row in failing.rows.to_pylist()] == ["ok", "ok", "failed", "ok", "failed"]
+    assert failing.rows["decode_errors"].to_pylist() == [None, None, None, None, 1]
     assert failed_share(failing.table, failing.rows) == (1, 1)
     living = frames_of(glitch, **sampling, frames_damaged="filter")
     rows = living.rows.to_pylist()

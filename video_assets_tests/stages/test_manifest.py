@@ -122,5 +122,5 @@ def test_status_knows_the_unmatched_and_the_sources(tables: ParquetTables, uploa
     put(uploads, "no date/x.mp4")
     tables.commit(build_unmatched(tables=tables, settings=settings).fold)
     (told,) = unmatched_videos(tables, settings)
-    assert told.startswith("no date/x.mp4: does not fit the template: at 'x.mp4' it has {date:%Y-%m-%d}")
+    assert told.startswith("no date/x.mp4: does not fit: where the template has {date:%Y-%m-%d}, the key has 'x.mp4'")
     assert known_sources(tables) == KnownSources(["veh-7"], ["front"], ["2026-01-03"])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,27 +14,31 @@ from video_assets.video.filters import FrameFilters
 from video_assets.work.pool import Done, run_items
 from video_assets_tests.stages.item_functions import frames_and_peak
 from video_assets_tests.video.ffmpeg_oracle import needs_ffmpeg, run_ffmpeg
-from video_assets_tests.video.make_video import make_video
+from video_assets_tests.video.make_video import RGB, make_video
 
 MOST_BYTES = 400_000_000
+PARAMS = "log-level=none:pools=1:frame-threads=1:keyint=15:min-keyint=15:scenecut=0:bframes=3:b-adapt=0:ref=5"
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells the peak of a process in /proc")
 
 
-def bars(number: int, width: int, height: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def bars(number: int, width: int, height: int) -> RGB:
     """Quick to make and to encode, and every frame another."""
     picture = np.full((height, width, 3), 90, np.uint8)
     picture[:, number * 64 : number * 64 + 256] = (200, 120, 40)
     return picture
 
 
+def make_4k(path: Path, frames: int, picture: Callable[[int, int, int], RGB]) -> Path:
+    """HEVC with as many reference frames as level 5.1 has room for in 4K."""
+    made = {"codec": "libx265", "pix_fmt": "yuv420p10le", "options": {"preset": "ultrafast", "x265-params": PARAMS}}
+    return make_video(path, size=(3840, 2160), frames=frames, picture=picture, **made)
+
+
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Half a second of HEVC, with as many reference frames as level 5.1 has room for in 4K."""
-    path = tmp_path_factory.mktemp("4k") / "short.mkv"
-    params = "log-level=none:pools=1:frame-threads=1:keyint=15:min-keyint=15:scenecut=0:bframes=3:b-adapt=0:ref=5"
-    made = {"codec": "libx265", "pix_fmt": "yuv420p10le", "options": {"preset": "ultrafast", "x265-params": params}}
-    return make_video(path, size=(3840, 2160), frames=15, picture=bars, **made)
+    """Half a second."""
+    return make_4k(tmp_path_factory.mktemp("4k") / "short.mkv", 15, bars)
 
 
 def peak_bytes(path: Path, sampling: str, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
@@ -79,5 +83,18 @@ def test_a_clip_that_must_be_decoded_as_a_whole_takes_no_more(clip: Path, monkey
     without_times = clip.with_name("raw.hevc")
     run_ffmpeg("-i", clip, "-c", "copy", without_times)
     frames, peak = peak_bytes(without_times, "every_s=0.2", monkeypatch)
+    assert frames == 3
+    assert peak < MOST_BYTES
+
+
+@needs_ffmpeg
+def test_scenes_are_found_without_holding_frames(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cut is known two frames later, and 0.6 s after the one before at the earliest."""
+    negative = make_4k(clip.with_name("negative.mkv"), 4, lambda *of: 255 - bars(*of))
+    listed = clip.with_name("parts.txt")
+    listed.write_text("".join(f"file '{part}'\n" for part in [clip] * 2 + [negative] * 5 + [clip]))
+    cuts = clip.with_name("cuts.mkv")
+    run_ffmpeg("-f", "concat", "-safe", "0", "-i", listed, "-c", "copy", cuts)
+    frames, peak = peak_bytes(cuts, "scene", monkeypatch)
     assert frames == 3
     assert peak < MOST_BYTES

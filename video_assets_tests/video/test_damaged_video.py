@@ -14,8 +14,7 @@ from pathlib import Path
 import av
 import pytest
 
-from video_assets.video import container
-from video_assets.video import index as index_module
+from video_assets.video import container, packets
 from video_assets.video.decode import SampledFrames
 from video_assets.video.errors import (
     DecodeError,
@@ -319,12 +318,13 @@ def test_bug_frames_that_the_decoder_drops_without_a_word_went_unsaid(tmp_path: 
         data[int(index.position[number]) + 4] = 48 << 1
     report = decoded(io.BytesIO(bytes(data))).report
     assert report.sampled == 56
-    assert "4 of 60 frames did not come out of the decoder" in str(report.problem)
+    assert "2 packets could not be decoded; 2 of 60 frames did not come out" in str(report.problem)
+    assert (report.lost, report.concealed) == (4, 0)
 
 
 def test_more_packets_than_a_file_can_hold_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two million samples in 20 kB took 863 MB and a minute, and then there was no picture."""
-    monkeypatch.setattr(index_module, "_PACKETS", 1_000)
+    monkeypatch.setattr(packets, "_PACKETS", 1_000)
     data = claiming_samples(make_video(tmp_path / "v.mp4").read_bytes(), 2_000_000)
     with pytest.raises(NotAVideo, match=r"cam/1: claims more than [\d,]+ packets in [\d,]+ bytes"):
         index_video(io.BytesIO(data), label="cam/1")

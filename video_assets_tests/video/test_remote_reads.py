@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from video_assets.storage.object_store import ObjectChanged
-from video_assets.video import container, index, media_file, read_ahead
+from video_assets.video import container, index, media_file, packets, read_ahead
 from video_assets.video.decode import SampledFrames
 from video_assets.video.errors import MediaError
 from video_assets.video.index import VideoIndex, index_video
@@ -102,7 +102,7 @@ def small_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(read_ahead, "MAX_PIECE_BYTES", 700)
     monkeypatch.setattr(read_ahead, "MAX_GAP_BYTES", 0)
     monkeypatch.setattr(container, "_READ_BYTES", 512)
-    monkeypatch.setattr(index, "_HEAD_BYTES", 4096)
+    monkeypatch.setattr(packets, "_HEAD_BYTES", 4096)
 
 
 def differences(one: VideoIndex, other: VideoIndex) -> list[str]:

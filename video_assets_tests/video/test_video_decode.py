@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from video_assets.video import decode
+from video_assets.video.clock import FrameClock
 from video_assets.video.decode import SampledFrames
 from video_assets.video.index import index_video
 from video_assets.video.plan import DecodePlan, Step
@@ -248,7 +249,7 @@ class _Timed:
 def test_wrong_presentation_times_give_way_to_decode_times() -> None:
     """Packets of B-frames stamped in decode order, as old AVI and Matroska writers do."""
     stream = cast("Any", SimpleNamespace(average_rate=Fraction(30), guessed_rate=None))
-    clock = decode._Clock(Fraction(1, 30), stream)
+    clock = FrameClock(Fraction(1, 30), stream)
     frames = [_Timed(p, d) for p, d in ((1, 2), (3, 3), (4, 4), (2, 5), (6, 6), (7, 7), (5, 8))]
     assert [clock.time_of(cast("Any", frame)) for frame in frames] == [1, 3, 4, 5, 6, 7, 8]
     assert clock.derived == 4
@@ -256,6 +257,6 @@ def test_wrong_presentation_times_give_way_to_decode_times() -> None:
 
 def test_frames_without_any_time_follow_the_one_before() -> None:
     stream = cast("Any", SimpleNamespace(average_rate=None, guessed_rate=Fraction(10)))
-    clock = decode._Clock(Fraction(1, 1000), stream)
+    clock = FrameClock(Fraction(1, 1000), stream)
     frames = [_Timed(None, None), _Timed(None, None), _Timed(None, None, 40), _Timed(500, None)]
     assert [clock.time_of(cast("Any", frame)) for frame in frames] == [0, 100, 140, 500]

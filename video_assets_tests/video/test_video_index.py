@@ -14,8 +14,9 @@ import av
 import numpy as np
 import pytest
 
-from video_assets.video.index import NO_TIME, index_video
+from video_assets.video.index import index_video
 from video_assets.video.orientation import Orientation
+from video_assets.video.packets import NO_TIME
 from video_assets.video.random_access import RandomAccess
 from video_assets_tests.video.ffmpeg_oracle import needs_ffmpeg, presented_frames, probe
 from video_assets_tests.video.made_videos import MADE, made_video

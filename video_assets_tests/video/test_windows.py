@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from video_assets.video.index import NO_TIME, VideoIndex
+from video_assets.video.index import VideoIndex
 from video_assets.video.orientation import Orientation
+from video_assets.video.packets import NO_TIME
 from video_assets.video.windows import CannotCut, Window, fits_one_window, plan_windows
 
 TICK = Fraction(1, 10)

@@ -42,6 +42,7 @@ def frames(
         numbers = {
             "frames": fold.count(OK),
             "bytes": pc.sum(fold.rows["image_size_bytes"]).as_py() or 0,
+            "decode_errors": pc.sum(fold.rows["decode_errors"]).as_py() or 0,
             "bytes_read": fold.bytes_read,
             "bytes_total": fold.bytes_total,
         }
