@@ -18,7 +18,7 @@ from video_assets.sources.listing import Listing, PartitionScan
 from video_assets.sources.upload_cursor import Change, UploadCursor
 from video_assets.sources.upload_memory import UploadMemory
 from video_assets.sources.upload_scan import Budget, Sweep, SweepPosition, sweep_within
-from video_assets.sources.upload_scan_layout import UploadLayout
+from video_assets.sources.upload_scan_layout import layout_of
 from video_assets.sources.upload_window import AFTER_ALL, Window, look_back
 from video_assets.stages.manifest import open_listing
 from video_assets.stages.upload_changes import History, note_made, take_changes
@@ -113,7 +113,7 @@ class _Step:
     def __init__(self, cursor: UploadCursor, memory: UploadMemory, listing: Listing, now: int) -> None:
         self.swept = Sweep(cursor.position, unfinished=memory.unfinished)
         self.window: Window | None = None
-        self.layout = UploadLayout(listing.template)
+        self.layout = layout_of(listing.template)
         self._cursor, self._memory, self._listing, self._now = cursor, memory, listing, now
         self._began_anew = cursor.position == SweepPosition() and memory.unfinished is None
         self._error: StoreError | None = None

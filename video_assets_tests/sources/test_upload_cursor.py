@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from video_assets.sources.upload_cursor import Change, CursorError, UploadCursor
@@ -70,6 +70,7 @@ json_values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from([*json.loads(UploadCursor().dump()), "seen"]), json_values))
 def test_a_hostile_cursor_is_refused_or_can_be_written_again(stored: dict[str, object]) -> None:
     try:

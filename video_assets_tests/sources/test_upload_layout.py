@@ -7,12 +7,12 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from video_assets.path_template import PathTemplate
 from video_assets.sources.upload_scan import BEYOND, key_bytes
-from video_assets.sources.upload_scan_layout import UploadLayout
+from video_assets.sources.upload_scan_layout import UploadLayout, layout_of
 from video_assets.storage.registry import open_store
 from video_assets_tests.sources.test_listing import put
 
@@ -33,7 +33,7 @@ TEMPLATES = [
 
 
 def layout(template: str) -> UploadLayout:
-    return UploadLayout(PathTemplate(template, (".mp4",), UTC, UTC))
+    return layout_of(PathTemplate(template, (".mp4",), UTC, UTC))
 
 
 @pytest.mark.parametrize(("template", "key", "depth", "head", "dated"), TEMPLATES)
@@ -67,6 +67,7 @@ def test_days_are_listed_without_the_others(
     assert sorted(listed) == sorted(wanted)
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from([row[0] for row in TEMPLATES]), st.lists(st.text("ab2/-_.", min_size=1, max_size=12), max_size=30)
 )

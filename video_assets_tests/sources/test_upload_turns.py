@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from video_assets.sources.upload_turns import in_turn, vehicle_of
@@ -35,11 +35,13 @@ def test_fresh_uploads_pass_a_backlog_and_do_not_stop_it() -> None:
     assert sum(key.startswith(FRESH) for key in first) == 20
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.builds("2026-01-{:02}|v{}".format, st.integers(1, 9), st.integers(0, 5)), st.integers(0, 3)))
 def test_everyone_gets_a_turn_once(waiting: dict[str, int]) -> None:
     assert sorted(order(waiting)) == sorted(waiting)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 4), st.integers(1, 3))
 def test_no_vehicle_starves_while_others_change_all_the_time(room: int, vehicles: int) -> None:
     waiting = {f"{FRESH}|v{n}": 0 for n in range(vehicles)} | {"2026-01-01|late": 0}
