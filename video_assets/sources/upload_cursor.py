@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from video_assets.errors import VideoAssetsError
-from video_assets.sources.upload_scan import SweepPosition, Unfinished
+from video_assets.sources.upload_scan import Unfinished
+from video_assets.sources.upload_sweep import SweepPosition
 
 VERSION = 2
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from video_assets.plural import counted
 from video_assets.sources.upload_cursor import UploadCursor
 from video_assets.sources.upload_memory import UploadMemory
-from video_assets.sources.upload_scan import Sweep
+from video_assets.sources.upload_sweep import Sweep
 from video_assets.sources.upload_window import Window
 
 

@@ -17,8 +17,9 @@ from video_assets.settings import Settings
 from video_assets.sources.listing import Listing, PartitionScan
 from video_assets.sources.upload_cursor import Change, UploadCursor
 from video_assets.sources.upload_memory import UploadMemory
-from video_assets.sources.upload_scan import Budget, Sweep, SweepPosition, sweep_within
+from video_assets.sources.upload_scan import Budget
 from video_assets.sources.upload_scan_layout import layout_of
+from video_assets.sources.upload_sweep import Sweep, SweepPosition, sweep_within
 from video_assets.sources.upload_window import AFTER_ALL, Window, look_back
 from video_assets.stages.manifest import open_listing
 from video_assets.stages.upload_changes import History, note_made, take_changes

@@ -12,11 +12,12 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from video_assets.path_template import PathTemplate
-from video_assets.sources import upload_scan, upload_window
+from video_assets.sources import upload_scan, upload_sweep, upload_window
 from video_assets.sources.listing import GONE, Listing, scan_partitions
 from video_assets.sources.upload_memory import Asked, MemoryDamaged, UploadMemory, dump_memory, load_memory
-from video_assets.sources.upload_scan import Budget, Sweep, SweepPosition, sweep, sweep_within, whole_look
+from video_assets.sources.upload_scan import Budget, whole_look
 from video_assets.sources.upload_scan_layout import UploadLayout
+from video_assets.sources.upload_sweep import Sweep, SweepPosition, sweep, sweep_within
 from video_assets.sources.upload_window import Window, look_back
 from video_assets.storage.object_store import CommonPrefix, ObjectInfo, StoreUnavailable
 from video_assets.storage.registry import open_store
@@ -158,7 +159,7 @@ class HangingStore(BrokenStore):
 
 
 def test_a_request_that_hangs_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (upload_scan, upload_window):
+    for module in (upload_sweep, upload_window):
         monkeypatch.setattr(module, "GRACE_S", 0.2)
     for vehicle in ("veh-1", "veh-2", "veh-3"):
         put(tmp_path, f"{vehicle}/2026-01-03/front/083000.mp4")
