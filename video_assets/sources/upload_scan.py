@@ -135,6 +135,7 @@ def look(
             seen.is_cut = True
             if not seen.last_key and part.last_key:
                 seen.unfinished = Unfinished(place, part.last_key, part.shares, part.settling)
+                take_passed(seen.passed, listing)
             forget_passed(listing)
             break
         _keep(seen, part, listing)

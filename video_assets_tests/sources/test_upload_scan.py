@@ -68,8 +68,8 @@ def test_a_sweep_of_small_steps_sees_what_a_listing_sees(tmp_path: Path, templat
         text = text.replace("{date:%Y-%m-%d}", start).replace("{camera}", chance.choice(("front", "rear")))
         text = text.replace("{start:%H%M%S}", f"08{chance.randrange(60):02}00")
         put(tmp_path, text.replace("{start:%Y%m%d%H%M%S}", f"{start.replace('-', '')}08{chance.randrange(60):02}00"))
-    put(tmp_path, "stray.mp4")
-    put(tmp_path, "veh-1/stray.mp4")
+    for key in ("a.mp4", "b.mp4", "stray.mp4", "veh-1/stray.mp4"):
+        put(tmp_path, key)
     source, memory, position, steps, unmatched = listing(tmp_path, template), UploadMemory(), SweepPosition(), 0, 0
     while True:
         done = step(source.again(), memory, position, pages=3)
