@@ -119,6 +119,15 @@ def blob_key(table: str, partition: Partition, item_id: str, suffix: str) -> str
     return blobs_prefix(table, partition) + item_id + suffix
 
 
+UPLOADS_SEEN = "uploads_seen/"
+"""Where the upload sensor's memory lies, a file for each state that a cursor may name."""
+
+
+def uploads_seen_key(name: str) -> str:
+    """One state of the upload sensor's memory."""
+    return f"{UPLOADS_SEEN}{name}.parquet"
+
+
 @dataclass(frozen=True, slots=True)
 class SourceIdentity:
     """What names a source object whatever endpoint it is read through."""

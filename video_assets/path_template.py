@@ -22,6 +22,7 @@ import string
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from datetime import date as Date
 from functools import cached_property, lru_cache
 from zoneinfo import ZoneInfo
 
@@ -155,30 +156,40 @@ class PathTemplate:
     @cached_property
     def parts_folders(self) -> bool:
         """Whether every partition has folders of its own: those of a key name its vehicle and its whole day."""
-        day = datetime(2026, 1, 3)
+        day = Date(2026, 1, 3)
         others = [day.replace(day=4), day.replace(month=2), day.replace(year=2027)]
         walks = [self._walk("a", day), self._walk("b", day), *(self._walk("a", other) for other in others)]
         return len({repr(walk) for walk in walks}) == len(walks)
 
-    def _walk(self, vehicle: str, day: datetime) -> list[str | re.Pattern[str]]:
+    def _walk(self, vehicle: str, day: Date) -> list[str | re.Pattern[str]]:
+        return self.day_walk(day, vehicle)[0]
+
+    def day_walk(self, day: Date, vehicle: str | None = None) -> tuple[list[str | re.Pattern[str]], str]:
+        """One of `walks`: for a day as paths name it, and a vehicle, or (None) any.
+
+        Returns:
+            The directory levels, and the fixed text that the next name begins with, which may be empty.
+        """
         done: list[str | re.Pattern[str]] = []
-        name, pattern, plain = "", "", True
+        name, pattern, head = "", "", ""
+        plain = True
         for piece, fixed in self._pieces(vehicle, day):
             if piece == "/" and fixed:
                 done.append(name if plain else re.compile(pattern, re.S))
-                name, pattern, plain = "", "", True
+                name, pattern, head, plain = "", "", "", True
             else:
                 name, plain = name + piece, plain and fixed
+                head += piece if plain else ""
                 pattern += re.escape(piece) if fixed else piece
-        return done
+        return done, head
 
-    def _pieces(self, vehicle: str, day: datetime) -> Iterator[tuple[str, bool]]:
+    def _pieces(self, vehicle: str | None, day: Date) -> Iterator[tuple[str, bool]]:
         """The template as single fixed characters and patterns: (text, whether it is fixed)."""
         for literal, name, spec in self._tokens:
             yield from ((char, True) for char in literal)
             if name == "rest":
                 return
-            if name == "vehicle":
+            if name == "vehicle" and vehicle is not None:
                 yield vehicle, True
             elif name in ("date", "start"):
                 for directive, char in re.findall(r"%(.)|(.)", spec, flags=re.S):

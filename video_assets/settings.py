@@ -81,6 +81,13 @@ class Settings(OssSettings, OdpsSettings, BaseSettings):
         examples=["60"],
         description="Objects younger than this many seconds wait for the next run.",
     )
+    lookback_days: int = Field(
+        3,
+        ge=1,
+        le=31,
+        examples=["3 (days)"],
+        description="The days, today's included, whose uploads are looked for all the time, and not only in turn.",
+    )
     start_date: Date = Field(
         Date(2026, 1, 1),
         examples=["2026-01-31 (YYYY-MM-DD)"],

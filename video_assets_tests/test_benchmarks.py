@@ -138,3 +138,21 @@ def test_the_backfill_benchmark_lays_out_a_sparse_source(tmp_path: Path) -> None
     days = [video.parts[-3] for video in (tmp_path / "uploads").rglob("*.mp4")]
     assert len(days) == 30
     assert days.count(backfill.SINGLE_DAY) == days.count(backfill.PACKED_DAY) == 4
+
+
+def test_the_sensor_benchmark_gives_every_figure() -> None:
+    pytest.importorskip("dagster_aws", reason="dagster-aws, the peer, is not installed", exc_type=ImportError)
+    sizes = ["--vehicles", "12", "--days", "4", "--keys", "2", "--delay-ms", "1", "--ticks", "2"]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.sensor", *sizes, "--json"],
+        cwd=CHECKOUT,
+        stdout=subprocess.PIPE,
+        check=True,
+        text=True,
+    )
+    result = json.loads(done.stdout)
+    assert (result["keys"], result["partitions"]) == (96, 48)
+    assert (result["look_back_ticks"], result["old_date_ticks"]) == (1, 1)
+    assert result["tick_s"] > 0
+    assert result["peer_s"] > 0
+    assert 0 < result["cursor_bytes"] < 500_000

@@ -15,9 +15,13 @@ from video_assets.keys import Partition
 from video_assets.settings import environment
 from video_assets.sources.partition_scan import PartitionScan
 from video_assets.stages.manifest import open_listing, scan_source
+from video_assets.stages.upload_changes import MadeManifest
+from video_assets.tables import VIDEO_MANIFEST
 
 RAW_UPLOADS = dg.AssetKey("raw_uploads")
 DATA_VERSION_TAG = "dagster/data_version"
+GENERATION_TAG = "video_assets/generation"
+"""How often a partition's uploads had changed, as the sensor counts; see `UploadHistory`."""
 LOCATION_TAGS = {".dagster/repository": "__repository__@video_assets"}
 """By this tag the UI's timeline and list of jobs know whose a run is; the daemon sets it on what it launches."""
 
@@ -76,14 +80,53 @@ def report_uploads(instance: dg.DagsterInstance, scans: dict[Partition, Partitio
     return len(changed)
 
 
-def upload_event(partition_key: str, fingerprint: str, scan: PartitionScan | None) -> dg.AssetMaterialization:
+def upload_event(
+    partition_key: str, fingerprint: str, scan: PartitionScan | None, generation: int = 0
+) -> dg.AssetMaterialization:
     """What is reported of `raw_uploads` when a partition's uploads are seen to have changed, or (None) to be gone."""
     return dg.AssetMaterialization(
         RAW_UPLOADS,
         partition=partition_key,
         metadata={"videos": scan.videos if scan else 0, "bytes": scan.size_bytes if scan else 0},
-        tags={DATA_VERSION_TAG: fingerprint},
+        tags={DATA_VERSION_TAG: fingerprint, **({GENERATION_TAG: str(generation)} if generation else {})},
     )
+
+
+@dataclass(frozen=True, slots=True)
+class UploadHistory:
+    """What was reported of `raw_uploads` before, and what runs made: where a sensor's memory is lost, this is not."""
+
+    instance: dg.DagsterInstance
+
+    def made_manifests(self, after: int, limit: int) -> list[MadeManifest]:
+        """The first records of runs that made a manifest after this one; of -1, the latest alone."""
+        manifests = dg.AssetKey(VIDEO_MANIFEST.name)
+        if after < 0:
+            found = self.instance.fetch_materializations(manifests, limit=1).records
+        else:
+            later = dg.AssetRecordsFilter(manifests, after_storage_id=after)
+            found = self.instance.fetch_materializations(later, limit=limit, ascending=True).records
+        runs = self.instance.get_runs(dg.RunsFilter(run_ids=sorted({one.run_id for one in found}))) if found else ()
+        run_keys = {run.run_id: run.tags.get("dagster/run_key", "") for run in runs}
+        return [
+            MadeManifest(one.storage_id, one.partition_key, run_keys.get(one.run_id, ""))
+            for one in found
+            if one.partition_key
+        ]
+
+    def partitions(self) -> list[str]:
+        """The keys of all partitions that something was ever reported of."""
+        return sorted(self.instance.get_materialized_partitions(RAW_UPLOADS))
+
+    def last(self, partition_keys: list[str]) -> dict[str, tuple[int, str]]:
+        """The generation (0 where none was said) and fingerprint reported last, of those that have one."""
+        reported = {}
+        for key in partition_keys:
+            asked = dg.AssetRecordsFilter(RAW_UPLOADS, asset_partitions=[key])
+            for record in self.instance.fetch_materializations(asked, limit=1).records:
+                said = (record.asset_materialization and record.asset_materialization.tags) or {}
+                reported[key] = (int(said.get(GENERATION_TAG, "0")), said.get(DATA_VERSION_TAG, ""))
+        return reported
 
 
 def _run(defs: dg.Definitions, instance: dg.DagsterInstance, job: str, partition_key: str | None) -> Ran:

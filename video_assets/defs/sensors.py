@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import dagster as dg
 
 from video_assets.defs.jobs import chain_job, unmatched_job
-from video_assets.defs.launch import upload_event
+from video_assets.defs.launch import UploadHistory, upload_event
 from video_assets.defs.partitions import vehicles
 from video_assets.defs.resources import deployment
-from video_assets.keys import Partition
-from video_assets.plural import counted
-from video_assets.sources.listing import Listing
-from video_assets.sources.upload_cursor import UploadCursor
-from video_assets.stages.manifest import manifest_scan, open_listing
+from video_assets.sources.upload_turns import vehicle_of
+from video_assets.stages.upload_watch import Limits, Tick, UploadWatch
 from video_assets.storage.object_store import StoreUnavailable
-from video_assets.table_store.table_store import TableStore
+from video_assets.storage.registry import open_store
 
-MAX_RUNS_PER_TICK = 50
-"""More wait for the next tick: a sensor has 60 seconds."""
+MAX_QUEUED_RUNS = 200
+"""While so many runs of the chain wait, no more are asked for: the sensor's memory holds a backlog better than
+Dagster's queue, which looks at every run it holds at every turn."""
 
 
 @dg.sensor(
@@ -32,45 +32,40 @@ def upload_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.S
     settings, tables = deployment()
     if not settings.has_source:
         return dg.SkipReason("VIDEO_ASSETS_SOURCE is not set, so there is nothing to look at.")
+    queued = _queued_runs(context.instance)
+    limits = Limits()
+    limits = replace(limits, runs=max(0, min(limits.runs, MAX_QUEUED_RUNS - queued)))
+    watch = UploadWatch(settings, tables, open_store(settings.store), UploadHistory(context.instance), limits)
     try:
-        listing = open_listing(settings, with_files=True)
-        scans = {partition.key: scan for partition, scan in listing.scans().items()}
+        tick = watch.tick(context.cursor)
     except StoreUnavailable as error:
         # The cursor stays as it was: what comes back unchanged is no news.
-        return dg.SkipReason(f"The source cannot be read. {error}")
-    cursor = UploadCursor.parse(context.cursor)
-    changes, left = cursor.take_changes(
-        {key: scan.fingerprint for key, scan in scans.items()},
-        MAX_RUNS_PER_TICK,
-        already=lambda key: _in_manifest(key, listing, tables),
-    )
-    unmatched_run_key = cursor.take_unmatched(listing.unmatched_fingerprint())
-    text = _tick_text(sum(scan.videos for scan in scans.values()), len(changes), left, listing)
-    for line in (text, *listing.named_examples()):
+        return dg.SkipReason(f"Nothing is known of the source at this time. {error}")
+    text = tick.text + (f"; {queued} runs are queued, so no more are asked for" if not limits.runs else "")
+    for line in (text, *tick.lines):
         context.log.info(line)
-    if not changes and unmatched_run_key is None:
-        return dg.SensorResult(skip_reason=dg.SkipReason(text), cursor=cursor.dump())
-    names = sorted({str(Partition.from_key(change.partition_key).vehicle) for change in changes})
+    if not tick.changes and tick.unmatched_run_key is None:
+        return dg.SensorResult(skip_reason=dg.SkipReason(text), cursor=tick.cursor)
+    return _result(tick)
+
+
+def _result(tick: Tick) -> dg.SensorResult:
+    names = sorted({vehicle_of(change.partition_key) for change in tick.changes})
+    unmatched = [dg.RunRequest(tick.unmatched_run_key, job_name=unmatched_job.name)] if tick.unmatched_run_key else []
     return dg.SensorResult(
         run_requests=[
-            *(dg.RunRequest(c.run_key, job_name=chain_job.name, partition_key=c.partition_key) for c in changes),
-            *([dg.RunRequest(unmatched_run_key, job_name=unmatched_job.name)] if unmatched_run_key else []),
+            *(dg.RunRequest(c.run_key, job_name=chain_job.name, partition_key=c.partition_key) for c in tick.changes),
+            *unmatched,
         ],
         dynamic_partitions_requests=[vehicles.build_add_request(names)] if names else [],
-        asset_events=[upload_event(c.partition_key, c.fingerprint, scans.get(c.partition_key)) for c in changes],
-        cursor=cursor.dump(),
+        asset_events=[
+            upload_event(c.partition_key, c.fingerprint, tick.scans[c.partition_key], c.generation)
+            for c in tick.changes
+        ],
+        cursor=tick.cursor,
     )
 
 
-def _tick_text(videos: int, changed: int, left: int, listing: Listing) -> str:
-    """For example `9 videos, nothing new; skipped 1 (1 empty)`."""
-    news = f"{counted(changed, 'partition')} changed" if changed else "nothing new"
-    if left:
-        news += f", {left} more wait for the next tick"
-    return "; ".join([f"{counted(videos, 'video')}, {news}", *listing.passed_over()])
-
-
-def _in_manifest(partition_key: str, listing: Listing, tables: TableStore) -> str | None:
-    """The fingerprint that the manifest has, where a run that this sensor did not start made one."""
-    scan = manifest_scan(Partition.from_key(partition_key), tables, listing.store)
-    return scan.fingerprint if scan else None
+def _queued_runs(instance: dg.DagsterInstance) -> int:
+    waiting = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED]
+    return instance.get_runs_count(dg.RunsFilter(job_name=chain_job.name, statuses=waiting))

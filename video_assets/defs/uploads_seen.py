@@ -9,8 +9,7 @@ import dagster as dg
 from video_assets.defs.launch import DATA_VERSION_TAG, RAW_UPLOADS
 from video_assets.defs.partitions import vehicles
 from video_assets.keys import Partition
-from video_assets.sources.partition_scan import PartitionScan
-from video_assets.sources.upload_cursor import GONE
+from video_assets.sources.partition_scan import GONE, PartitionScan
 from video_assets.table_store.table_store import TableStore
 from video_assets.tables import VIDEO_MANIFEST
 

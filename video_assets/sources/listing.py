@@ -23,7 +23,7 @@ from video_assets.sources.parallel_listing import Report
 from video_assets.sources.partition_scan import PartitionScan, Upload, scan_partitions
 from video_assets.sources.source_objects import Remarks, SourceObjects, SourceStore, StoreObjects
 from video_assets.storage.object_keys import printable_key
-from video_assets.storage.object_store import InvalidKey, ObjectInfo, ObjectNotFound, ObjectUnreadable
+from video_assets.storage.object_store import InvalidKey, ObjectInfo, ObjectNotFound, ObjectStore, ObjectUnreadable
 
 SKIP_REASONS = ("folder", "empty", "extension", "settling")
 """Why an object is no upload (SPEC M3)."""
@@ -220,6 +220,12 @@ class Listing:
         if self.skipped.total():
             return f"{place}: of {self.skipped.total()} objects none is a video that counts. Look at VIDEO_EXTENSIONS."
         return f"{place}: nothing lies there. Look at VIDEO_ASSETS_SOURCE: case counts, and a prefix is a whole folder."
+
+    @property
+    def listed_store(self) -> ObjectStore:
+        """The store whose keys are the source; only of a source that is listed."""
+        assert isinstance(self.objects, StoreObjects)
+        return self.objects.store
 
     def passed_over(self) -> list[str]:
         """What was no upload or fits no partition, each kind in words; empty where there is none of it.

@@ -66,7 +66,7 @@ class Entry:
     file: str
     videos: int
     size_bytes: int
-    fingerprint: str
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Index:
     def scans(self) -> dict[Partition, PartitionScan]:
         """As `scan_partitions` found them."""
         return {
-            Partition.from_key(key): PartitionScan(entry.videos, entry.size_bytes, entry.fingerprint)
+            Partition.from_key(key): PartitionScan(entry.videos, entry.size_bytes, int(entry.digest, 16))
             for key, entry in self.entries.items()
             if entry.videos
         }
@@ -177,7 +177,7 @@ class ListingFiles:
                 key = name.decode()
                 file = self._write(key, [record for _, record in group], old.get(key))
                 scan = scans.get(key, PartitionScan())
-                entries[key] = Entry(file, scan.videos, scan.size_bytes, scan.fingerprint)
+                entries[key] = Entry(file, scan.videos, scan.size_bytes, f"{scan.digest:x}")
             self._put(Index(self.identity, state, begun_at, datetime.now(UTC), entries, counts))
             for key, file in old.items():
                 if key not in entries or entries[key].file != file:

@@ -1,20 +1,23 @@
-"""What a sensor remembers of a source: a fingerprint for each partition, and how often it has changed.
+"""What the upload sensor's cursor says: which memory belongs to it, and where its looks go on.
 
-A run key is remembered for ever by Dagster, so it must be new whenever something changed, also when earlier bytes
-come back (A → B → A): the generation, raised at each change, sees to that.
+Dagster stores the cursor together with what a tick asked for, so a tick happened wholly or not at all.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from video_assets.errors import VideoAssetsError
+from video_assets.sources.upload_scan import Unfinished
+from video_assets.sources.upload_sweep import SweepPosition
 
-VERSION = 1
-GONE = "gone"
-"""The fingerprint of a partition that had uploads and has none now."""
+VERSION = 2
+
+_SAFE = {"memory": "([0-9a-f]{32})?", "source": "([0-9a-f]{16})?"}
 
 
 class CursorError(VideoAssetsError):
@@ -23,7 +26,7 @@ class CursorError(VideoAssetsError):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A partition whose uploads are not those that were seen last."""
+    """A partition whose uploads are not those that were asked for last."""
 
     partition_key: str
     fingerprint: str
@@ -31,24 +34,61 @@ class Change:
 
     @property
     def run_key(self) -> str:
-        """Never the same twice for one partition."""
+        """Never the same twice for one partition: Dagster remembers run keys for ever, also when earlier bytes come
+        back (A → B → A). The generation, raised at each change, sees to that.
+        """
         return f"{self.partition_key}:{self.generation}:{self.fingerprint}"
 
 
 @dataclass
 class UploadCursor:
-    """Fingerprints by partition key, and the generation that the next change gets.
+    """Small, whatever the fleet's size.
 
-    `unmatched` is the fingerprint of what belonged to no partition; empty where nothing did, or nobody looked.
+    Attributes:
+        source: which source and template it is of, as a hash.
+        memory: the name of the memory that belongs to it; empty for none yet.
+        generation: what a partition that was never asked for starts from.
+        sweep_after, sweep_inside: where the sweep goes on.
+        sweep_begun, sweep_done: when this sweep began and the last one ended, epoch seconds; 0 for never.
+        sweep_videos, sweep_unmatched, sweep_example: what this sweep has seen so far; `sweep_is_whole` is unset once it
+            missed something.
+        unfinished: a place that takes several steps: its name, the last key seen, and how many objects settle.
+        window_after, window_inside: the last stretch of the look-back that was looked at, and the last key seen of the
+            one after it.
+        served: whose turn it was last, of the vehicles with fresh uploads, and of those with late ones.
+        unmatched: the fingerprint of what belonged to no partition; `unmatched_generation` counts its changes.
+            `unmatched_count` and `unmatched_example` say more of it, for people.
+        made_after: the last of the history's records of what runs made that was taken; -1 for none.
+        videos: how many the last whole sweep saw.
+        is_rebuilt: whether one whole sweep has been since the memory was begun.
     """
 
+    source: str = ""
+    memory: str = ""
     generation: int = 0
-    seen: dict[str, str] = field(default_factory=dict)
+    sweep_after: str = ""
+    sweep_inside: str = ""
+    sweep_begun: int = 0
+    sweep_done: int = 0
+    sweep_videos: int = 0
+    sweep_is_whole: bool = True
+    sweep_unmatched: list[int] = field(default_factory=lambda: [0, 0, 0])
+    sweep_example: str = ""
+    unfinished: list[Any] = field(default_factory=list)
+    window_after: str = ""
+    window_inside: str = ""
+    served: list[str] = field(default_factory=lambda: ["", ""])
     unmatched: str = ""
+    unmatched_generation: int = 0
+    unmatched_count: int = 0
+    unmatched_example: str = ""
+    made_after: int = -1
+    videos: int = 0
+    is_rebuilt: bool = False
 
     @classmethod
     def parse(cls, text: str | None) -> UploadCursor:
-        """The cursor that `dump` wrote; a new one for None.
+        """The cursor that `dump` wrote; a new one for None; of version 1, what can be taken over.
 
         Raises:
             CursorError: it is of another version or no cursor.
@@ -57,46 +97,60 @@ class UploadCursor:
             return cls()
         try:
             stored = json.loads(text)
-            if stored["version"] != VERSION:
-                raise ValueError(f"version {stored['version']}")
-            return cls(int(stored["generation"]), dict(stored["seen"]), str(stored.get("unmatched", "")))
-        except (ValueError, KeyError, TypeError) as error:
+            if stored["version"] == 1:
+                return _of_version_1(stored)
+            if stored.pop("version") != VERSION:
+                raise ValueError("it is of another version")
+            cursor = cls(**stored)
+            cursor.check()
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             remedy = "Clear the sensor's cursor in the UI: what the manifests have already is not made again."
             raise CursorError("cursor of the upload sensor", f"cannot be read: {error}", remedy) from None
+        return cursor
+
+    def check(self) -> None:
+        """Raises ValueError or TypeError where a field is not what it says."""
+        plain = asdict(UploadCursor())
+        for name, value in asdict(self).items():
+            if type(value) is not type(plain[name]):
+                raise TypeError(f"{name} is no {type(plain[name]).__name__}")
+        for name, pattern in _SAFE.items():
+            if not re.fullmatch(pattern, getattr(self, name)):
+                raise ValueError(f"{name} is no hash")
+        if [type(one) for one in self.served] != [str, str] or [type(n) for n in self.sweep_unmatched] != [int] * 3:
+            raise TypeError("served or sweep_unmatched is not what it should be")
+        if self.unfinished and [type(one) for one in self.unfinished] != [str, str, int]:
+            raise TypeError("unfinished is not what it should be")
 
     def dump(self) -> str:
-        """The cursor as text."""
-        stored = {"version": VERSION, **asdict(self)}
-        return json.dumps(stored, sort_keys=True)
+        """The cursor as text: ASCII, whatever the keys."""
+        return json.dumps({"version": VERSION, **asdict(self)}, sort_keys=True)
+
+    @property
+    def position(self) -> SweepPosition:
+        """Where the sweep goes on."""
+        return SweepPosition(self.sweep_after, self.sweep_inside)
+
+    @property
+    def begun(self) -> Unfinished | None:
+        """The place that takes several steps; its shares are in the memory."""
+        if not self.unfinished:
+            return None
+        place, after, settling = self.unfinished
+        return Unfinished(place, after, {}, settling)
 
     def take_unmatched(self, fingerprint: str) -> str | None:
         """The run key for listing the unmatched anew, where they are not those that were seen last; None otherwise."""
         if fingerprint == self.unmatched:
             return None
-        self.generation += 1
+        self.unmatched_generation += 1
         self.unmatched = fingerprint
-        return f"unmatched:{self.generation}:{fingerprint}"
+        return f"unmatched:{self.unmatched_generation}:{fingerprint}"
 
-    def take_changes(
-        self, found: Mapping[str, str], limit: int, already: Callable[[str], str | None]
-    ) -> tuple[list[Change], int]:
-        """Up to `limit` changes, now remembered as seen; and how many more are left for the next tick.
 
-        Args:
-            found: the fingerprint of every partition that has uploads.
-            already: the fingerprint that the tables have of a partition never seen before, None if they have none.
-        """
-        changes: list[Change] = []
-        left = 0
-        for key, fingerprint in sorted({**dict.fromkeys(self.seen, GONE), **found}.items()):
-            if self.seen.get(key) == fingerprint:
-                continue
-            if len(changes) == limit:
-                left += 1
-            elif key not in self.seen and already(key) == fingerprint:
-                self.seen[key] = fingerprint
-            else:
-                self.generation += 1
-                self.seen[key] = fingerprint
-                changes.append(Change(key, fingerprint, self.generation))
-        return changes, left
+def _of_version_1(stored: Mapping[str, Any]) -> UploadCursor:
+    """Its fingerprints were made in another way: the manifests say what is done. No run key of it is used again."""
+    if not isinstance(stored["seen"], dict):
+        raise TypeError("seen is no mapping")
+    generation = int(stored["generation"])
+    return UploadCursor(generation=generation, unmatched_generation=generation)

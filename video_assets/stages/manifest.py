@@ -182,11 +182,10 @@ def manifest_scan(partition: Partition, tables: TableStore, source: SourceStore)
 def _scan(rows: list[Row], source: SourceStore) -> PartitionScan:
     """The present objects among a manifest's rows, as a scan of the source sees them."""
     scan = PartitionScan()
-    infos = {source.key_of(row["video_path"]): row for row in rows if row["source_deleted_at"] is None}
-    for key in sorted(
-        (key for key in infos if key is not None), key=lambda key: key.encode("utf-8", "surrogateescape")
-    ):
-        scan.add(key, infos[key]["size_bytes"], infos[key]["etag"])
+    for row in rows:
+        key = source.key_of(row["video_path"]) if row["source_deleted_at"] is None else None
+        if key is not None:
+            scan.add(key, row["size_bytes"], row["etag"])
     return scan
 
 

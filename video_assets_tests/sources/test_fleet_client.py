@@ -152,9 +152,9 @@ def test_retry_after_is_kept_by_all(api: FleetApi) -> None:
 
 def test_the_rate_is_kept_over_all_clients(api: FleetApi) -> None:
     for _ in range(3):
-        client(api, interval_s=0.11).find("veh-1", "front", START, START + 30)
+        client(api, interval_s=0.25).find("veh-1", "front", START, START + 30)
     times = [asked.at_s for asked in api.asked]
-    assert min(b - a for a, b in pairwise(times)) >= 0.1
+    assert min(b - a for a, b in pairwise(times)) >= 0.2
 
 
 @pytest.mark.parametrize("status", [401, 403])

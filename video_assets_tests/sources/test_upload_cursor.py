@@ -1,70 +1,80 @@
-"""The sensor's memory: every change once, A → B → A too, a cap that loses nothing, cursors that are not ours."""
+"""The sensor's cursor: what is written is read back, and what is not ours says what to do."""
 
 from __future__ import annotations
 
+import json
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from video_assets.sources.upload_cursor import GONE, CursorError, UploadCursor
+from video_assets.sources.upload_cursor import Change, CursorError, UploadCursor
 
-fingerprints = st.dictionaries(st.sampled_from("abcdef"), st.sampled_from("xyz"), max_size=6)
-
-
-def take(cursor: UploadCursor, found: dict[str, str], limit: int = 100) -> list[tuple[str, str]]:
-    changes, _ = cursor.take_changes(found, limit, already=lambda key: None)
-    return [(change.partition_key, change.fingerprint) for change in changes]
+VERSION_1 = '{"version": 1, "generation": 7, "seen": {"2026-01-05|veh-1": "aa"}, "unmatched": "bb"}'
 
 
-def test_each_change_is_taken_once() -> None:
-    cursor = UploadCursor()
-    assert take(cursor, {"a": "1", "b": "1"}) == [("a", "1"), ("b", "1")]
-    assert take(cursor, {"a": "1", "b": "1"}) == []
-    assert take(cursor, {"a": "2", "b": "1"}) == [("a", "2")]
+def test_what_was_written_is_read_back_in_ascii() -> None:
+    cursor = UploadCursor(memory="0" * 32, sweep_inside="vé\udcff/2026/x.mp4", unfinished=["vé/", "vé/x", 3])
+    text = cursor.dump()
+    assert text.isascii()
+    assert UploadCursor.parse(text) == cursor
+
+
+def test_no_run_key_of_version_1_comes_again() -> None:
+    cursor = UploadCursor.parse(VERSION_1)
+    assert (cursor.generation, cursor.memory, cursor.is_rebuilt) == (7, "", False)
+    assert cursor.take_unmatched("bb") == "unmatched:8:bb"
+    assert cursor.take_unmatched("bb") is None
 
 
 def test_earlier_bytes_that_come_back_have_a_run_key_of_their_own() -> None:
-    cursor = UploadCursor()
-    keys = []
-    for fingerprint in ("1", "2", "1", "2"):
-        changes, _ = cursor.take_changes({"a": fingerprint}, 9, already=lambda key: None)
-        keys += [change.run_key for change in changes]
-    assert len(set(keys)) == 4
+    keys = {Change("a", fingerprint, n).run_key for n, fingerprint in enumerate(("1", "2", "1", "2"))}
+    assert len(keys) == 4
 
 
-def test_a_partition_whose_uploads_are_all_gone_is_a_change_once() -> None:
-    cursor = UploadCursor()
-    take(cursor, {"a": "1"})
-    assert take(cursor, {}) == [("a", GONE)]
-    assert take(cursor, {}) == []
-    assert take(cursor, {"a": "1"}) == [("a", "1")]
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": 3},
+        {"version": None},
+        {"memory": "../../etc/passwd"},
+        {"memory": 5},
+        {"source": "x"},
+        {"generation": "1"},
+        {"generation": True},
+        {"served": ["a"]},
+        {"served": [1, 2]},
+        {"sweep_unmatched": [1, 2]},
+        {"unfinished": ["a"]},
+        {"is_rebuilt": 1},
+        {"no_such": 1},
+    ],
+)
+def test_a_cursor_with_a_wrong_field_says_what_to_do(change: dict[str, object]) -> None:
+    stored = {**json.loads(UploadCursor().dump()), **change}
+    with pytest.raises(CursorError, match="Clear the sensor's cursor"):
+        UploadCursor.parse(json.dumps(stored))
 
 
-def test_what_a_manifest_has_already_is_not_run_again() -> None:
-    cursor = UploadCursor()
-    changes, _ = cursor.take_changes({"a": "1", "b": "2"}, 9, already={"a": "1", "b": "1"}.get)
-    assert [change.partition_key for change in changes] == ["b"]
-    assert take(cursor, {"a": "1", "b": "2"}) == []
-
-
-@given(st.lists(fingerprints, max_size=6), st.integers(1, 3))
-def test_a_cap_delays_and_loses_nothing(states: list[dict[str, str]], limit: int) -> None:
-    cursor = UploadCursor()
-    handled: dict[str, str] = {}
-    keys: list[str] = []
-    final = states[-1] if states else {}
-    for found in [*states, *[final] * 12]:
-        changes, left = cursor.take_changes(found, limit, already=lambda key: None)
-        assert len(changes) <= limit
-        assert left == 0 or len(changes) == limit
-        handled.update({change.partition_key: change.fingerprint for change in changes})
-        keys += [change.run_key for change in changes]
-        cursor = UploadCursor.parse(cursor.dump())
-    assert {key: fp for key, fp in handled.items() if fp != GONE} == final
-    assert len(set(keys)) == len(keys)
-
-
-@pytest.mark.parametrize("text", ["x", "{}", "[]", '{"version": 2, "generation": 1, "seen": {}}', "null", "1"])
+@pytest.mark.parametrize(
+    "text", ["x", "{}", "[]", "null", "1", '{"version": 1}', '{"version": 1, "generation": 1, "seen": 5}']
+)
 def test_a_cursor_that_is_not_ours_says_what_to_do(text: str) -> None:
     with pytest.raises(CursorError, match="Clear the sensor's cursor"):
         UploadCursor.parse(text)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.sampled_from([*json.loads(UploadCursor().dump()), "seen"]), json_values))
+def test_a_hostile_cursor_is_refused_or_can_be_written_again(stored: dict[str, object]) -> None:
+    try:
+        cursor = UploadCursor.parse(json.dumps({"version": 2, **stored}))
+    except CursorError:
+        return
+    assert UploadCursor.parse(cursor.dump()) == cursor

@@ -13,7 +13,7 @@ import pytest
 
 from video_assets.keys import Partition
 from video_assets.settings import Settings
-from video_assets.sources.listing import scan_partitions
+from video_assets.sources.partition_scan import scan_partitions
 from video_assets.stages.clips import build_clips
 from video_assets.stages.fleet_daily import Versions, data_versions, roll_up
 from video_assets.stages.manifest import build_manifest, open_listing

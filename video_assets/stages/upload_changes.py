@@ -1,0 +1,125 @@
+"""Which partitions run now: in turn, each once for each change, and none that is made already."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import Protocol
+
+from video_assets.keys import Partition
+from video_assets.sources.partition_scan import GONE
+from video_assets.sources.source_objects import SourceStore
+from video_assets.sources.upload_cursor import Change, UploadCursor
+from video_assets.sources.upload_memory import Asked, UploadMemory
+from video_assets.sources.upload_turns import in_turn, vehicle_of
+from video_assets.stages.manifest import manifest_scan
+from video_assets.table_store.table_store import TableError, TableStore
+
+CONFIRM_S = 2.0
+"""How long manifests may be read in one tick."""
+
+THREADS = 8
+BATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class MadeManifest:
+    """A record of the history: a run made this partition's manifest. `run_key` is empty where no sensor asked."""
+
+    record: int
+    partition_key: str
+    run_key: str
+
+
+class History(Protocol):
+    """What was reported of `raw_uploads` before, by this sensor or another, and what runs made."""
+
+    def made_manifests(self, after: int, limit: int) -> list[MadeManifest]:
+        """The first records after this one; of -1, the latest alone."""
+
+    def partitions(self) -> Iterable[str]:
+        """The keys of all partitions that something was ever reported of `raw_uploads`."""
+
+    def last(self, partition_keys: list[str]) -> Mapping[str, tuple[int, str]]:
+        """The generation (0 where none was said) and fingerprint reported last, of those that have one."""
+
+
+def note_made(
+    cursor: UploadCursor, memory: UploadMemory, *, tables: TableStore, source: SourceStore, history: History
+) -> None:
+    """Takes what runs have made since the last tick, before anything is looked at.
+
+    A manifest that is not what was asked for is compared with what the next look sees: so bytes that a run saw and that
+    were put back before any look are noticed, and what a run saw before the look did is not made twice.
+    """
+    if cursor.made_after < 0:
+        cursor.made_after = max([0, *(one.record for one in history.made_manifests(-1, 1))])
+        return
+    deadline = time.monotonic() + CONFIRM_S / 2
+    with ThreadPoolExecutor(THREADS, "manifests") as pool:
+        while time.monotonic() < deadline and (records := history.made_manifests(cursor.made_after, BATCH)):
+            last = {one.partition_key: one for one in records}
+            made = pool.map(lambda key: _made(key, tables, source), last)
+            for one, fingerprint in zip(last.values(), made, strict=True):
+                memory.note_made(one.partition_key, fingerprint, one.run_key, cursor.generation)
+            cursor.made_after = records[-1].record
+
+
+def take_changes(
+    cursor: UploadCursor,
+    memory: UploadMemory,
+    room: int,
+    *,
+    first_fresh_date: str,
+    tables: TableStore,
+    source: SourceStore,
+    history: History,
+) -> list[Change]:
+    """Up to `room` changes, now remembered as asked for.
+
+    A partition of which this memory has asked for nothing yet is compared with its manifest first: what is made is not
+    made again. A generation goes on from what was reported last: a tick that is taken again, after a crash or with its
+    memory lost, gives the same run key for the same uploads, which Dagster runs once, and no other one again.
+    """
+    deadline = time.monotonic() + CONFIRM_S
+    turns = in_turn(memory.waiting(), first_fresh_date, cursor.served)
+    taken: list[str] = []
+    with ThreadPoolExecutor(THREADS, "manifests") as pool:
+        while len(taken) < room and time.monotonic() < deadline and (batch := list(islice(turns, BATCH))):
+            unsure = [key for key in batch if not memory.asked[key].is_sure]
+            made = dict(zip(unsure, pool.map(lambda key: _made(key, tables, source), unsure), strict=True))
+            for key in batch:
+                found, asked = memory.fingerprint(key), memory.asked[key]
+                if key in made and made[key] == found:
+                    memory.settle(key, Asked(found, asked.generation, is_sure=True))
+                elif len(taken) < room:
+                    taken.append(key)
+    return _ask_for(taken, cursor, memory, history, first_fresh_date)
+
+
+def _ask_for(
+    keys: list[str], cursor: UploadCursor, memory: UploadMemory, history: History, first_fresh_date: str
+) -> list[Change]:
+    reported = history.last(keys)
+    changes = []
+    for key in keys:
+        found, asked = memory.fingerprint(key), memory.asked[key]
+        generation, fingerprint = reported.get(key, (0, ""))
+        is_same = fingerprint == found and generation > asked.generation
+        generation = generation if is_same else max(generation, asked.generation) + 1
+        changes.append(Change(key, found, generation))
+        memory.settle(key, Asked(found, generation, is_sure=True, is_awaited=True))
+        cursor.served[key < first_fresh_date] = vehicle_of(key)
+    return changes
+
+
+def _made(partition_key: str, tables: TableStore, source: SourceStore) -> str:
+    """The fingerprint of what the manifest has; empty where it cannot be read, which a run mends or tells."""
+    try:
+        scan = manifest_scan(Partition.from_key(partition_key), tables, source)
+    except TableError:
+        return ""
+    return scan.fingerprint if scan else GONE
