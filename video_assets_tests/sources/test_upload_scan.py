@@ -132,7 +132,7 @@ def test_what_cannot_be_listed_is_not_taken_for_gone_and_hides_nothing_else(tmp_
     before = fingerprints(memory)
     put(tmp_path, "veh-3/2026-01-03/front/090000.mp4")
     broken = listing(tmp_path)
-    broken.store = BrokenStore(tmp_path, "veh-2/")  # type: ignore[assignment]
+    broken.objects = StoreObjects(BrokenStore(tmp_path, "veh-2/"))
     done = step(broken, memory, SweepPosition(), 100)
     after = fingerprints(memory)
     assert done.is_done
