@@ -38,10 +38,7 @@ MAY_IMPORT = {
     "dagster_home": {"errors"},
     "dagster_processes": {"errors", "dagster_home", "defs"},
     "demo": GROUND | {"dagster_home", "storage", "table_store", "stages", "search", "vectors", "defs", "definitions"},
-    "cli_output": {"errors"},
-    "cli_upkeep": GROUND | {"cli_output", "storage", "table_store", "stages"},
     "cli": GROUND
-    | {"cli_output", "cli_upkeep"}
     | {"dagster_home", "dagster_processes", "definitions", "defs", "demo", "doctor"}
     | {"downloads", "search", "sources", "stages", "storage", "table_store", "vectors", "video"},
     "downloads": GROUND | {"storage", "table_store"},

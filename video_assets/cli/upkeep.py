@@ -1,20 +1,108 @@
-"""`video-assets gc`, `retry` and `remove-deleted`: what keeps a home in order."""
+"""How far a home is, and what keeps it in order: `status`, `backfill`, `gc`, `retry`, `remove-deleted`."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from video_assets.cli_output import JsonOption, errors_in_words, print_json, print_table
+from video_assets.cli.output import JsonOption, errors_in_words, print_json, print_table
 from video_assets.plural import counted
+
+if TYPE_CHECKING:
+    from video_assets.stages.status import Failure, StageStatus
 
 upkeep_app = typer.Typer()
 
 VehicleOption = Annotated[str | None, typer.Option(help="Only this vehicle.")]
 DateOption = Annotated[str | None, typer.Option(help="Only this fleet-local day, YYYY-MM-DD.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Change nothing; tell what would be done.")]
+
+
+@upkeep_app.command()
+def status(as_json: JsonOption = False) -> None:
+    """How far each stage is, what is stale or missing and why, and what failed."""
+    from video_assets.settings import is_missing_folder, load_settings, variable
+    from video_assets.stages.status import chain_status, outdated_lines, unmatched_videos
+    from video_assets.table_store.registry import open_tables
+
+    with errors_in_words(as_json):
+        settings = load_settings()
+        stages: list[StageStatus] = []
+        failures: list[Failure] = []
+        unmatched: list[str] = []
+        if not is_missing_folder(settings.store):
+            tables = open_tables(settings)
+            (stages, failures), unmatched = chain_status(tables, settings), unmatched_videos(tables, settings)
+    if not settings.has_source:
+        typer.echo(f"{variable('source')} is not set: set it to the folder that holds the uploads.", err=True)
+    if as_json:
+        print_json(
+            {"stages": [asdict(s) for s in stages], "failures": [asdict(f) for f in failures], "unmatched": unmatched}
+        )
+        return
+    if not any(stage.partitions for stage in stages) and not unmatched:
+        typer.echo("Nothing made yet. Run `video-assets up`.")
+        return
+    print_table(
+        ["stage", "up to date", "stale", "missing", "with failures", "rows ok", "failed", "filtered"],
+        [
+            [s.stage, s.up_to_date, len(s.stale), len(s.missing), s.failed_partitions, s.ok, s.failed, s.filtered]
+            for s in stages
+        ],
+    )
+    for line in outdated_lines(stages):
+        typer.echo(line)
+    for failure in failures:
+        where = f"{failure.stage} {failure.partition} [{failure.error_stage}, {counted(failure.attempts, 'attempt')}]"
+        video = (
+            "" if failure.video_path is None or failure.video_path in failure.error_msg else f"{failure.video_path}: "
+        )
+        typer.echo(f"{where}: {video}{failure.error_msg}")
+    if unmatched:
+        typer.echo(f"{len(unmatched)} unmatched, e.g. {unmatched[0]}")
+
+
+@upkeep_app.command()
+def backfill(
+    selection: Annotated[
+        str, typer.Argument(help="Assets in Dagster's words: clips, 'frames+', 'clips or frames', all.")
+    ],
+    pack: Annotated[int, typer.Option(min=1, max=10_000, help="Partitions of a run.")],
+    first: Annotated[
+        str, typer.Option("--from", help="The first day, YYYY-MM-DD; by default, the first there is.")
+    ] = "",
+    last: Annotated[str, typer.Option("--to", help="The last day; by default, today.")] = "",
+    vehicle: Annotated[list[str] | None, typer.Option(help="Only this vehicle; may be given several times.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Makes many small partitions in few runs: those of the range that have uploads or a manifest."""
+    from video_assets.dagster_home import home_folder
+    from video_assets.settings import load_settings, resolved_environment
+
+    with errors_in_words(as_json):
+        variables = resolved_environment(load_settings())
+        home = home_folder(variables.get("DAGSTER_HOME"))
+        # What the code location, loaded here and in the process that describes its jobs, reads.
+        os.environ.update({**variables, "DAGSTER_HOME": str(home)})
+        from video_assets.definitions import defs
+        from video_assets.defs.backfill import run_backfill
+
+        done = run_backfill(defs, home, selection, pack, first=first, last=last, only=vehicle or [])
+    if as_json:
+        print_json(asdict(done))
+        return
+    typer.echo(
+        f"{counted(len(done.runs), 'run')} of {counted(done.partitions, 'partition')} queued: {', '.join(done.assets)}"
+    )
+    if done.left_out:
+        typer.echo(f"Not packed: {', '.join(done.left_out)}. What is made of these follows by itself.")
+    if done.runs:
+        typer.echo("They start where `video-assets up` or a Dagster daemon runs on this home.")
+    else:
+        typer.echo("Nothing to make: no uploads were seen in this range. `video-assets up` looks for them.")
 
 
 @upkeep_app.command()
