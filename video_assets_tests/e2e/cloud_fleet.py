@@ -1,4 +1,4 @@
-"""Two clouds on this machine with temporary keys, and the demo in them: uploads in OSS, home in S3."""
+"""Clouds on this machine with temporary keys, and the demo in them: uploads in OSS, home in S3, tables in ODPS."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from video_assets.storage.s3_clients import connect
 from video_assets.table_store.table_store import TableStore
 from video_assets.tables import CHAIN, FRAMES
 from video_assets_tests.servers.fault_proxy import FaultProxy
+from video_assets_tests.servers.odps_environment import SECRET, odps_server, odps_variables
+from video_assets_tests.servers.odps_server import OdpsServer
 from video_assets_tests.servers.oss_server import OssServer
 from video_assets_tests.servers.oss_server_signature import Account
 from video_assets_tests.servers.s3_server import aws_environment, make_bucket
@@ -31,15 +33,17 @@ SECRETS = {
     "OSS_SESSION_TOKEN": "the-token-of-oss",
     "AWS_SECRET_ACCESS_KEY": "the-secret-of-aws",
     "AWS_SESSION_TOKEN": "the-token-of-aws",
+    "ODPS_ACCESS_KEY": SECRET,
 }
 
 
 @dataclass(frozen=True)
 class Clouds:
-    """Both servers; this process and its children have their keys."""
+    """The servers; this process and its children have their keys."""
 
     oss: OssServer
     s3: FaultProxy
+    odps: OdpsServer
     bucket: str
 
     @property
@@ -59,9 +63,15 @@ def two_clouds(s3_url: str) -> Iterator[Clouds]:
             SECRETS["OSS_ACCESS_KEY_SECRET"], SECRETS["OSS_SESSION_TOKEN"], datetime.now(UTC) - timedelta(hours=1)
         ),
     }
-    with pytest.MonkeyPatch.context() as patch, OssServer(accounts=accounts) as oss, FaultProxy(s3_url) as proxy:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        OssServer(accounts=accounts) as oss,
+        FaultProxy(s3_url) as proxy,
+        odps_server() as odps,
+    ):
         environment = {
             **aws_environment(proxy.url),
+            **odps_variables(odps),
             **SECRETS,
             "OSS_ACCESS_KEY_ID": OSS_KEY_ID,
             "OSS_REGION": oss.region,
@@ -69,7 +79,7 @@ def two_clouds(s3_url: str) -> Iterator[Clouds]:
         for name, value in environment.items():
             patch.setenv(name, value)
         forget_clients()
-        yield Clouds(oss, proxy, make_bucket(s3_url))
+        yield Clouds(oss, proxy, odps, make_bucket(s3_url))
         forget_clients()
 
 
