@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from dagster import DagsterInstance
 
 from video_assets.dagster_home import prepare_home
 from video_assets.settings import Settings, load_settings, variable
@@ -30,6 +29,13 @@ from dagster import DagsterInstance
 with DagsterInstance.from_config(sys.argv[1]) as instance:
     with instance.compute_log_manager.capture_logs(["a-run", "compute_logs", "frames"]):
         print("said by a step", flush=True)
+"""
+READ = """
+import sys
+from dagster import DagsterInstance
+with DagsterInstance.from_config(sys.argv[1]) as instance:
+    assert instance.run_monitoring_enabled
+    sys.stdout.buffer.write(instance.compute_log_manager.get_log_data(["a-run", "compute_logs", "frames"]).stdout)
 """
 
 
@@ -102,12 +108,15 @@ def test_a_home_keeps_the_dagster_yaml_that_was_copied_into_it_and_logs_go_to_th
     assert (tmp_path / "dagster.yaml").read_text() == wanted
     assert (tmp_path / "workspace.yaml").is_file()
     monkeypatch.setenv("DAGSTER_LOGS_BUCKET", s3_bucket)
-    # In a process of its own: it takes the file descriptors, which pytest has taken already.
-    subprocess.run([sys.executable, "-c", STEP, str(tmp_path)], check=True, timeout=120)
-    with DagsterInstance.from_config(str(tmp_path)) as instance:
-        assert instance.run_monitoring_enabled
-        said = instance.compute_log_manager.get_log_data(["a-run", "compute_logs", "frames"])
-        assert said.stdout == b"said by a step\n"
+    said = b""
+    # In processes of their own: one takes the file descriptors, which pytest has taken already, and each has a folder of
+    # its own for what is not uploaded yet, as two machines have.
+    for script, machine in ((STEP, "one"), (READ, "another")):
+        (tmp_path / machine).mkdir()
+        command = [sys.executable, "-c", script, str(tmp_path)]
+        environment = {**os.environ, "TMPDIR": str(tmp_path / machine)}
+        said = subprocess.run(command, check=True, timeout=120, stdout=subprocess.PIPE, env=environment).stdout
+    assert said == b"said by a step\n"
     found = boto_client(s3_url).list_objects_v2(Bucket=s3_bucket, Prefix="dagster-logs/")["Contents"]
     assert [entry["Key"] for entry in found] == ["dagster-logs/storage/a-run/compute_logs/frames.out"]
 
