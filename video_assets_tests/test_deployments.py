@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -27,15 +28,8 @@ STEP = """
 import sys
 from dagster import DagsterInstance
 with DagsterInstance.from_config(sys.argv[1]) as instance:
-    with instance.compute_log_manager.capture_logs(["a-run", "compute_logs", "frames"]):
+    with instance.compute_log_manager.capture_logs([sys.argv[2], "compute_logs", "frames"]):
         print("said by a step", flush=True)
-"""
-READ = """
-import sys
-from dagster import DagsterInstance
-with DagsterInstance.from_config(sys.argv[1]) as instance:
-    assert instance.run_monitoring_enabled
-    sys.stdout.buffer.write(instance.compute_log_manager.get_log_data(["a-run", "compute_logs", "frames"]).stdout)
 """
 
 
@@ -108,17 +102,18 @@ def test_a_home_keeps_the_dagster_yaml_that_was_copied_into_it_and_logs_go_to_th
     assert (tmp_path / "dagster.yaml").read_text() == wanted
     assert (tmp_path / "workspace.yaml").is_file()
     monkeypatch.setenv("DAGSTER_LOGS_BUCKET", s3_bucket)
-    said = b""
-    # In processes of their own: one takes the file descriptors, which pytest has taken already, and each has a folder of
-    # its own for what is not uploaded yet, as two machines have.
-    for script, machine in ((STEP, "one"), (READ, "another")):
-        (tmp_path / machine).mkdir()
-        command = [sys.executable, "-c", script, str(tmp_path)]
-        environment = {**os.environ, "TMPDIR": str(tmp_path / machine)}
-        said = subprocess.run(command, check=True, timeout=120, stdout=subprocess.PIPE, env=environment).stdout
-    assert said == b"said by a step\n"
+    try:
+        # In a process of its own: it takes the file descriptors, which pytest has taken already.
+        subprocess.run([sys.executable, "-c", STEP, str(tmp_path), s3_bucket], check=True, timeout=120)
+        with DagsterInstance.from_config(str(tmp_path)) as instance:
+            assert instance.run_monitoring_enabled
+            said = instance.compute_log_manager.get_log_data([s3_bucket, "compute_logs", "frames"])
+            assert said.stdout == b"said by a step\n"
+    finally:
+        # Where Dagster keeps what is not uploaded yet, whatever TMPDIR says.
+        shutil.rmtree(Path(get_system_temp_directory()) / s3_bucket, ignore_errors=True)
     found = boto_client(s3_url).list_objects_v2(Bucket=s3_bucket, Prefix="dagster-logs/")["Contents"]
-    assert [entry["Key"] for entry in found] == ["dagster-logs/storage/a-run/compute_logs/frames.out"]
+    assert [entry["Key"] for entry in found] == [f"dagster-logs/storage/{s3_bucket}/compute_logs/frames.out"]
 
 
 def test_boto3_finds_the_aws_variables_of_an_env_file(
