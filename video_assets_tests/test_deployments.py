@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from dagster import DagsterInstance
-from dagster._seven import get_system_temp_directory
+from dagster_shared.seven import get_system_temp_directory
 
 from video_assets.dagster_home import prepare_home
 from video_assets.settings import Settings, load_settings, variable
