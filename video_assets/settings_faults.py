@@ -67,7 +67,7 @@ def refuse_unknown(names: Iterable[str], known: set[str]) -> None:
         return
     fault = "is no setting of video_assets" if len(unknown) == 1 else "are no settings of video_assets"
     meant = [f"{near} for {name}" if len(unknown) > 1 else near for name, near in unknown.items() if near]
-    remedy = f"Did you mean {', '.join(meant)}?" if meant else "Remove it; the README lists the settings."
+    remedy = f"Did you mean {', '.join(meant)}?" if meant else "Remove it; docs/settings.md lists the settings."
     raise SettingsError(", ".join(unknown), fault, remedy)
 
 

@@ -1,4 +1,4 @@
-"""The README's tables are those of the code. Run this file to print what they should be."""
+"""The tables of the README and of its pages are those of the code. Run this file to print what they should be."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from video_assets.settings import Settings, variable
 from video_assets.tables import ALL
 
 README = Path(__file__).parents[1] / "README.md"
+PAGES = [README, *sorted((README.parent / "docs").glob("*.md"))]
 
 
 CLOUDS = (set(OssSettings.model_fields), set(OdpsSettings.model_fields))
@@ -36,8 +37,21 @@ def tables_table() -> str:
     return "\n".join(f"| `{table.name}` | {table.description} |" for table in ALL)
 
 
-def test_every_setting_is_in_the_readme() -> None:
-    assert all(settings_table(group) in README.read_text() for group in GROUPS)
+def test_every_setting_is_on_a_page() -> None:
+    pages = "".join(page.read_text() for page in PAGES)
+    assert all(settings_table(group) in pages for group in GROUPS)
+
+
+def test_the_settings_in_the_readme_are_those_of_their_page() -> None:
+    rows = [line for line in README.read_text().splitlines() if re.match(r"\| `VIDEO_", line)]
+    assert rows
+    assert set(rows) <= set(settings_table(GROUPS[0]).splitlines())
+
+
+def test_every_link_leads_to_a_page() -> None:
+    for page in PAGES:
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / link).is_file(), f"{page.name}: {link}"
 
 
 def test_every_table_is_in_the_readme() -> None:
