@@ -83,7 +83,7 @@ def _connect(bucket: str, patience: Patience) -> S3Clients:
     from video_assets.storage.s3_listing import ListingParserFactory, spare_listings
 
     # At DEBUG it logs every request with its headers, and the token of a session is one.
-    logging.getLogger("botocore").setLevel(logging.INFO)
+    logging.getLogger("botocore").setLevel(logging.WARNING)
     core = botocore.session.get_session()
     core.register_component("response_parser_factory", ListingParserFactory())
     session = boto3.Session(botocore_session=core)

@@ -111,6 +111,7 @@ def test_doctor_finds_nothing_wrong(fleet: Fleet) -> None:
         "dagster home": "ok",
         "source": "ok",
         "store": "ok",
+        "tables": "ok",
         "index": "ok",
         "sampling": "ok",
         "model mobilenet_v2": "ok",

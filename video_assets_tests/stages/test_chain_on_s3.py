@@ -20,7 +20,17 @@ from video_assets.tables import VIDEO_MANIFEST
 from video_assets_tests.stages.chain import DAY, run_chain
 from video_assets_tests.video.make_video import make_video
 
-_OF_THE_PLACE = {"clip_id", "video_path", "source_etag", "etag", "clip_uri", "image_id", "image_url", "last_modified"}
+_OF_THE_PLACE = {
+    "item_id",
+    "clip_id",
+    "video_path",
+    "source_etag",
+    "etag",
+    "clip_uri",
+    "image_id",
+    "image_url",
+    "last_modified",
+}
 """Columns that name a place or a version, and so differ between a disk and a bucket."""
 
 
