@@ -24,6 +24,7 @@ from video_assets.keys import Partition
 from video_assets.settings import Settings
 from video_assets.sources import upload_scan, upload_window
 from video_assets.sources.listing import Listing
+from video_assets.sources.source_objects import StoreObjects
 from video_assets.stages import manifest, upload_watch
 from video_assets.stages.manifest import build_manifest, build_unmatched
 from video_assets.stages.upload_watch import Limits
@@ -198,14 +199,15 @@ class Schedule:
     def _patch(self) -> None:
         """Small steps, a clock that the schedule sets, and faults."""
 
-        def listing(settings: Settings) -> Listing:
-            store = open_store(settings.source_uri())
-            return Listing(store, settings.template(), settings.settle_s, settings.start_date, self.now)
+        def listing(settings: Settings, **options: Any) -> Listing:
+            objects = StoreObjects(open_store(settings.source_uri()))
+            return Listing(objects, settings.template(), settings.settle_s, settings.start_date, now=self.now)
 
-        def faulty(settings: Settings) -> Listing:
+        def faulty(settings: Settings, **options: Any) -> Listing:
             found = listing(settings)
             if self.fault is not None:
-                found.store = FaultyStore(found.store, self.random.randrange(12), self.fault)  # type: ignore[assignment]
+                store: Any = FaultyStore(found.listed_store, self.random.randrange(12), self.fault)
+                found.objects = StoreObjects(store)
             return found
 
         def limits() -> Limits:
