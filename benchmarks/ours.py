@@ -71,8 +71,9 @@ from video_assets.table_store.parquet import ParquetTables
 from video_assets.tables import CLIPS, FAILED
 partition = Partition.from_key(sys.argv[1])
 made, tables = ParquetTables(open_store(sys.argv[2])), ParquetTables(open_store(sys.argv[3], create=True))
+settings = Settings(store=sys.argv[3])
 fold = build_frames(
-    partition, lambda: made.read(CLIPS, partition), tables=tables, settings=Settings(), report=lambda line: None
+    partition, lambda: made.read(CLIPS, partition), tables=tables, settings=settings, report=lambda line: None
 )
 tables.commit(fold)
 sys.exit(fold.count(FAILED))

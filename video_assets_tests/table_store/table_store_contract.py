@@ -23,7 +23,7 @@ from video_assets.table_store.table_store import (
     TableStore,
     fingerprint,
 )
-from video_assets.tables import ALL, CLIPS, FLEET_DAILY, UNMATCHED, VIDEO_MANIFEST, Table
+from video_assets.tables import ALL, CLIPS, FLEET_DAILY, ITEM, UNMATCHED, VIDEO_MANIFEST, Table
 
 DAY = Partition("2026-01-03", "veh-7")
 
@@ -40,10 +40,13 @@ def commit(tables: TableStore, rows: pa.Table, partition: Partition = DAY, table
 
 
 def row_of(table: Table, number: int) -> dict[str, Any]:
-    """A row with a value of its type in every column, or (number 0) nulls in all that are no key."""
+    """A row with a value of its type in every column, or (number 0) nulls in all that are no key.
+
+    It names no item: a commit would ask for the item's record.
+    """
     row: dict[str, Any] = {}
     for field in table.schema:
-        if field.name not in table.key and not number:
+        if (field.name not in table.key and not number) or field.name == ITEM.name:
             continue
         if pa.types.is_timestamp(field.type):
             row[field.name] = datetime(2026, 11, 1, 5, 30, number, 123_456, UTC)
