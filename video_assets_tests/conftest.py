@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -24,6 +25,16 @@ os.environ["VIDEO_ASSETS_INDEX"] = str(Path(_LOADED_IN.name) / "index")
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     _LOADED_IN.cleanup()
+
+
+@pytest.fixture(autouse=True)
+def _signals_end_processes() -> None:
+    """A process that a test starts inherits what this one ignores: signals of a shell in the background, or of what a
+    library has left behind.
+    """
+    for number, handler in ((signal.SIGTERM, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+        if signal.getsignal(number) in (handler, signal.SIG_IGN, None):
+            signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

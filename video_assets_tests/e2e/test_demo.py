@@ -62,13 +62,8 @@ def test_a_disk_that_takes_no_more_is_one_sentence(tmp_path: Path, laid_out: boo
     assert not (tmp_path / "demo" / "uploads.unfinished").exists()
 
 
-def _heed_ctrl_c() -> None:
-    """What a shell starts in the background ignores it, and so would the demo."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
 def test_ctrl_c_is_two_short_sentences(tmp_path: Path) -> None:
-    process = start(tmp_path, first=_heed_ctrl_c)
+    process = start(tmp_path)
     assert process.stdout is not None
     while " done" not in (line := process.stdout.readline()):
         assert line, "the demo ended before a run was done"
