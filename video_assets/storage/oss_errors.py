@@ -29,7 +29,8 @@ def store_errors(place: OssPlace, item: str) -> Iterator[None]:
     try:
         yield
     except BaseError as error:
-        raise typed(error, place, item) from error
+        # Without the SDK's own error: where it cannot read an answer, it quotes it.
+        raise typed(error, place, item) from None
 
 
 def cause_of(error: Any) -> Any:
