@@ -210,7 +210,8 @@ def test_what_is_no_video_is_one_failed_row_with_windows_too(data: bytes, clips:
 
 def test_a_source_that_changed_since_it_was_listed_is_a_failed_row(clips: Clips) -> None:
     video = clips.upload()
-    settings = Settings(source=str(clips.root / "uploads"), index=str(clips.root / "index"), clip_seconds=1, workers=1)
+    places = {name: str(clips.root / folder) for name, folder in (("source", "uploads"), ("store", "store"))}
+    settings = Settings(**places, index=str(clips.root / "index"), clip_seconds=1, workers=1)  # type: ignore[arg-type]
     tables = clips.tables
     tables.commit(build_manifest(DAY, tables=tables, settings=settings).fold)
     os.utime(video, (1_750_000_100,) * 2)
