@@ -15,10 +15,10 @@ import traceback
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from video_assets_tests.servers.loopback import LoopbackServer
 from video_assets_tests.servers.odps_server_errors import OdpsServerError
 from video_assets_tests.servers.odps_server_service import Answer, Service
 from video_assets_tests.servers.odps_server_signature import Account, SignedRequest, check_signature
@@ -52,7 +52,7 @@ class Fault:
     cut_at: int | None = None
 
 
-class OdpsServer:
+class OdpsServer(LoopbackServer):
     """A server of one project; use it as a context manager.
 
     Attributes:
@@ -72,29 +72,17 @@ class OdpsServer:
         self.service = Service(PROJECT, self.warehouse)
         self.tunnel = Tunnel(PROJECT, self.warehouse, self.service)
         self._guard = threading.Lock()
-        self._http = _Http(("127.0.0.1", 0), _handler_of(self))
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True)
+        super().__init__(_handler_of(self))
 
     @property
     def host(self) -> str:
         """`127.0.0.1:PORT`, which is the tunnel's endpoint too."""
-        return f"127.0.0.1:{self._http.server_port}"
+        return f"127.0.0.1:{self.port}"
 
     @property
     def endpoint(self) -> str:
         """What a client is given as endpoint."""
         return f"http://{self.host}/api"
-
-    def __enter__(self) -> OdpsServer:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
 
     def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> tuple[Answer, Fault]:
         """What is answered to a request, and what befalls the answer."""
@@ -135,14 +123,6 @@ class OdpsServer:
                     time.sleep(fault.delay_s)
                     return fault
         return Fault()
-
-
-class _Http(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that is killed or gives up is no fault of the server's."""
 
 
 def _handler_of(server: OdpsServer) -> type[BaseHTTPRequestHandler]:
