@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 
 class VideoAssetsError(Exception):
     """Something a person can mend: names the item, the cause and the way out.
@@ -23,3 +25,15 @@ class VideoAssetsError(Exception):
     def __str__(self) -> str:
         text = f"{self.item}: {self.cause}"
         return f"{text}. {self.remedy}" if self.remedy else text
+
+
+def raise_alone(error: VideoAssetsError) -> NoReturn:
+    """Raises an error without the one being handled, for a pickle as for an eye.
+
+    For errors of an SDK that quote a service's answer, session token and all. `raise … from None` hides the other
+    error and keeps it; packages that teach exceptions to be pickled (pyodps brings one) would write it out.
+    """
+    try:
+        raise error from None
+    finally:
+        error.__context__ = None

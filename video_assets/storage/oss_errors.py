@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from video_assets.errors import VideoAssetsError
+from video_assets.errors import VideoAssetsError, raise_alone
 from video_assets.storage.object_store import (
     ObjectChanged,
     ObjectExists,
@@ -30,7 +30,7 @@ def store_errors(place: OssPlace, item: str) -> Iterator[None]:
         yield
     except BaseError as error:
         # Without the SDK's own error: where it cannot read an answer, it quotes it.
-        raise typed(error, place, item) from None
+        raise_alone(typed(error, place, item))
 
 
 def cause_of(error: Any) -> Any:

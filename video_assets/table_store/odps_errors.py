@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from video_assets.errors import raise_alone
 from video_assets.table_store.table_store import TableError
 
 PRIVILEGES = "odps:CreateTable, Describe, Select, Alter, Update and Download"
@@ -34,13 +35,11 @@ def in_words(item: str, handle: Any) -> Iterator[None]:
     try:
         yield
     except requests.RequestException as error:
-        raise OdpsUnavailable(
-            item,
-            f"{_place(handle)} cannot be reached: {type(error).__name__}",
-            "Look at ODPS_ENDPOINT and ODPS_TUNNEL_ENDPOINT, and at the way there.",
-        ) from None
+        cause = f"{_place(handle)} cannot be reached: {type(error).__name__}"
+        remedy = "Look at ODPS_ENDPOINT and ODPS_TUNNEL_ENDPOINT, and at the way there."
+        raise_alone(OdpsUnavailable(item, cause, remedy))
     except BaseODPSError as error:
-        raise _worded(item, error, handle) from None
+        raise_alone(_worded(item, error, handle))
 
 
 def is_missing(error: Exception) -> bool:
