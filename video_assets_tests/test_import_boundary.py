@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "video_assets"
 
-GROUND = {"errors", "plural", "keys", "path_template", "topic_template", "tables", "settings", "settings_faults"}
+GROUND = {"errors", "plural", "keys", "path_template", "topic_template", "tables", "settings"}
 MAY_IMPORT = {
     "errors": set(),
     "plural": set(),
@@ -17,11 +17,9 @@ MAY_IMPORT = {
     "path_template": {"errors", "keys"},
     "topic_template": {"path_template"},
     "tables": set(),
-    "cloud_settings": set(),
-    "settings_faults": {"errors"},
-    "settings": {"errors", "path_template", "topic_template", "cloud_settings", "settings_faults"},
+    "settings": {"errors", "path_template", "topic_template"},
     "storage": GROUND,
-    "table_store": GROUND | {"settings_faults", "storage"},
+    "table_store": GROUND | {"storage"},
     "sources": GROUND | {"storage"},
     "video": {"errors"},
     "work": {"errors"},
@@ -80,7 +78,7 @@ def test_only_the_dagster_layer_imports_dagster(path: Path) -> None:
 def test_only_settings_reads_the_environment() -> None:
     # The command line sets what the demo's processes inherit; workers are started with their parent's environment.
     allowed = {
-        "settings.py",
+        "settings/environment.py",
         "cli/__init__.py",
         "cli/setup.py",
         "cli/upkeep.py",

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from video_assets.settings import load_settings
-from video_assets.settings_faults import SettingsError
+from video_assets.settings import SettingsError, load_settings
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,7 @@ from typing import Any, Literal, cast, get_args
 
 from video_assets.keys import check_id
 from video_assets.path_template import PathTemplate
-from video_assets.settings import Settings
-from video_assets.settings_faults import SettingsError
+from video_assets.settings import Settings, SettingsError
 from video_assets.sources.fleet_client import FleetClient
 from video_assets.sources.fleet_errors import FleetError, FleetStopped
 from video_assets.sources.fleet_token import FleetToken

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from video_assets.settings import Settings
-from video_assets.settings_faults import SettingsError
+from video_assets.settings import Settings, SettingsError
 from video_assets.table_store.odps_errors import is_passing
 
 RETRY_S = 90.0

@@ -9,8 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from video_assets.settings import load_settings
-from video_assets.settings_faults import SettingsError
+from video_assets.settings import SettingsError, load_settings
 from video_assets.storage.registry import open_store
 from video_assets_tests.doctor.places import PUT_AND_LOCKED, VIDEO, said
 from video_assets_tests.servers.oss_environment import SECRET, oss_environment

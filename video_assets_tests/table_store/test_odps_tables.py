@@ -16,8 +16,7 @@ import pyarrow as pa
 import pytest
 
 from video_assets.keys import Partition, partition_root
-from video_assets.settings import Settings
-from video_assets.settings_faults import SettingsError
+from video_assets.settings import Settings, SettingsError
 from video_assets.storage.registry import open_store
 from video_assets.table_store import odps_handle
 from video_assets.table_store.odps import OdpsTables

@@ -5,29 +5,26 @@ Variables come from the environment, then from a file `.env` in the working dire
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 import re
 from datetime import date as Date
-from fractions import Fraction
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-from dotenv import dotenv_values
-from dotenv.parser import parse_stream
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from video_assets.cloud_settings import OdpsSettings, OssSettings, plain
-from video_assets.path_template import PathTemplate, TemplateError
-from video_assets.settings_faults import PREFIX, SettingsError, cause, refuse_unknown
-from video_assets.topic_template import camera_pattern
+from video_assets.path_template import PathTemplate
+from video_assets.settings.clouds import OdpsSettings, OssSettings, plain
+from video_assets.settings.faults import PREFIX, SettingsError
+from video_assets.settings.fleet import FleetSettings
+from video_assets.settings.frames import FramesSettings
+from video_assets.settings.places import folder_of, lies_in
 
 
-class Settings(OssSettings, OdpsSettings, BaseSettings):
+class Settings(FramesSettings, FleetSettings, OssSettings, OdpsSettings, BaseSettings):
     """What a deployment sets. Every field is the environment variable VIDEO_ASSETS_<FIELD> unless it says otherwise."""
 
     model_config = SettingsConfigDict(
@@ -121,71 +118,11 @@ class Settings(OssSettings, OdpsSettings, BaseSettings):
         "fast",
         description="fast: windows begin at key frames and are copied. accurate: at any frame; encoded again as H.264.",
     )
-    bag_camera: str = Field(
-        "/{camera}/{rest}",
-        description="How an image topic of a ROS bag says its camera, where the path does not; other topics are "
-        "filtered.",
-    )
-    frames_sampling: str = Field(
-        "every_s=1",
-        description="Which frames are kept: every_s=SECONDS, fps=RATE (1/3, 29.97 are exact), count=N, keyframes "
-        "or scene.",
-    )
-    frames_format: Literal["jpeg", "png"] = Field("jpeg", description="The image format of frames.")
-    frames_quality: int = Field(90, ge=1, le=100, examples=["90"], description="JPEG quality.")
-    frames_longest_side: int | None = Field(
-        None, ge=16, examples=["1280 (pixels)"], description="Frames larger than this are reduced to it (pixels)."
-    )
-    frames_crop: str | None = Field(
-        None,
-        description="What is cut out of frames: x,y,width,height in displayed pixels, or auto: what black bars frame.",
-    )
-    frames_min_sharpness: float | None = Field(
-        None, ge=0, le=1e6, examples=["50"], description="Frames whose sharpness is below it are filtered as blurred."
-    )
-    frames_min_brightness: float | None = Field(
-        None,
-        ge=0,
-        le=255,
-        examples=["20"],
-        description="Frames whose brightness (0 to 255) is below it are filtered as dark.",
-    )
-    frames_min_phash_distance: int | None = Field(
-        None,
-        ge=1,
-        le=64,
-        examples=["10"],
-        description="Frames that differ in fewer of 64 bits from the one kept before are near_duplicate.",
-    )
-    frames_damaged: Literal["fail", "filter"] = Field(
-        "fail",
-        description="fail: frames that may show errors which the decoder met have failed. filter: they are filtered.",
-    )
-    frames_packing: Literal["shards", "files"] | None = Field(
-        None,
-        description="shards: one tar per clip, as WebDataset reads. files: one object per frame. Unset: shards, or "
-        "files where tables live in ODPS, whose jobs open image_url.",
-    )
     embed_models: Annotated[tuple[str, ...], NoDecode] = Field(
         ("mobilenet_v2",),
         description="The models that embed frames, comma-separated; each has its own collection.",
     )
     model_cache: Path | None = Field(None, description="Where downloaded models are kept or already lie.")
-
-    fleet_url: str | None = Field(None, description="Address of a fleet's batch API, without /v1.")
-    fleet_token: SecretStr | None = Field(None, description="Its bearer token.")
-    fleet_token_file: Path | None = Field(
-        None, description="A file with that token, read again when it changes, so that it can be renewed under way."
-    )
-    fleet_interval_s: float = Field(
-        0.2, ge=0, le=60, examples=["0.2"], description="Least time between two requests to it, in seconds."
-    )
-    fleet_max_wait_s: float = Field(
-        100, gt=0, le=3600, examples=["100"], description="How long a bag may take to get ready, in seconds."
-    )
-    fleet_min_valid_bytes: int = Field(
-        1_000_000, ge=1, examples=["1000000"], description="A smaller bag is taken for an error of the service."
-    )
 
     workers: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, examples=["4"], description="Worker processes of a run."
@@ -238,37 +175,6 @@ class Settings(OssSettings, OdpsSettings, BaseSettings):
                 ZoneInfo(value)
             except (KeyError, OSError, ValueError) as error:
                 raise ValueError(f"{value!r} is no time zone; write an IANA name such as Asia/Shanghai") from error
-        return value
-
-    @field_validator("frames_sampling")
-    @classmethod
-    def _sampling(cls, value: str) -> str:
-        name, _, number = value.partition("=")
-        known = value in ("keyframes", "scene")
-        if name == "count":
-            known = re.fullmatch("0*[1-9][0-9]*", number) is not None and len(number) <= 9
-        elif name in ("every_s", "fps") and len(number) <= 32 and "e" not in number.lower():
-            with contextlib.suppress(ValueError, ZeroDivisionError):
-                known = Fraction(number) > 0
-        if not known:
-            raise ValueError("write every_s=SECONDS, fps=RATE, count=N, keyframes or scene")
-        return value
-
-    @field_validator("bag_camera")
-    @classmethod
-    def _bag_camera(cls, value: str) -> str:
-        try:
-            camera_pattern(value)
-        except TemplateError as error:
-            raise ValueError(f"{error.cause}. {error.remedy}") from None
-        return value
-
-    @field_validator("frames_crop")
-    @classmethod
-    def _crop(cls, value: str | None) -> str | None:
-        box = r"[0-9]{1,5},[0-9]{1,5}(,0*[1-9][0-9]{0,4}){2}"
-        if value is not None and value != "auto" and not re.fullmatch(box, value):
-            raise ValueError("write x,y,width,height in pixels, or auto")
         return value
 
     @field_validator("source", "store")
@@ -324,13 +230,13 @@ class Settings(OssSettings, OdpsSettings, BaseSettings):
     def _places_apart(self) -> Settings:
         if self.source is not None:
             for field, place in (("store", self.store), ("index", self.index)):
-                if _lies_in(place, self.source):
+                if lies_in(place, self.source):
                     cause = f"lies in {variable('source')}, which is never written to"
                     raise SettingsError(variable(field), cause, "Set it to a folder elsewhere.")
-            if _lies_in(self.source, self.store):
+            if lies_in(self.source, self.store):
                 cause = f"lies in {variable('store')}, where this program writes and sweeps"
                 raise SettingsError(variable("source"), cause, "Set one of them to a folder elsewhere.")
-        if _folder(self.store) == _folder(self.index):
+        if folder_of(self.store) == folder_of(self.index):
             cause = f"is the same folder as {variable('store')}"
             raise SettingsError(variable("index"), cause, "Give each a folder of its own.")
         return self
@@ -378,95 +284,9 @@ def _refuse_more_than_a_host(endpoint: str, bucket: str) -> None:
         raise SettingsError("OSS_ENDPOINT", "holds more than a host", f"Write OSS_ENDPOINT={bare}.")
 
 
-def _folder(place: str) -> PurePath:
-    """The folder that a path or URI means in the end; of a bucket or server, a path that no folder is in.
-
-    An OSS endpoint is a door to a bucket, not part of it.
-    """
-    scheme, separator, rest = place.partition("://")
-    if scheme == "oss":
-        rest = rest.partition("/")[2]
-    if separator and scheme != "file":
-        return PurePath(f"{scheme}:", unquote(rest).strip("/"))
-    return Path(unquote(rest or place)).resolve()
-
-
-def is_missing_folder(place: str) -> bool:
-    """Whether a place is on this machine's disk and not there; nothing is known of a bucket."""
-    return ("://" not in place or place.startswith("file://")) and not Path(_folder(place)).exists()
-
-
-def _lies_in(place: str, folder: str) -> bool:
-    """Whether a place is a folder or lies below it, links followed."""
-    return _folder(folder) in [_folder(place), *_folder(place).parents]
-
-
 def variable(field: str) -> str:
     """The environment variable that sets a field."""
     known = Settings.model_fields.get(field)
     if known is not None and isinstance(known.validation_alias, AliasChoices):
         return str(known.validation_alias.choices[0])
     return field if field.isupper() else PREFIX + field.upper()
-
-
-def environment() -> dict[str, str | None]:
-    """The environment on top of `.env` in the working directory.
-
-    Raises:
-        SettingsError: `.env` cannot be read.
-    """
-    return {**_dot_env(), **os.environ}
-
-
-def _dot_env() -> dict[str, str | None]:
-    path = Path(".env")
-    if not path.is_file():
-        return {}
-    try:
-        text = path.read_text("utf-8")
-    except UnicodeDecodeError:
-        raise SettingsError(str(path.absolute()), "is not UTF-8", "Save it as UTF-8.") from None
-    except OSError as error:
-        raise SettingsError(str(path.absolute()), f"cannot be read: {error.strerror}", "Give the permission.") from None
-    # Its reader logs such a line without the file's name, and goes on without it.
-    for line in parse_stream(io.StringIO(text)):
-        if line.error:
-            where = f"{path.absolute()} line {line.original.line}"
-            raise SettingsError(where, "cannot be read", "Write NAME=value, and close what quotes you open.")
-    return dotenv_values(stream=io.StringIO(text))
-
-
-def resolved_environment(settings: Settings) -> dict[str, str]:
-    """The environment for a process in another working directory: `.env` is in it, and every path is absolute."""
-    places = {
-        "source": settings.source,
-        "inventory": settings.inventory,
-        "video_list": settings.video_list,
-        "store": settings.store,
-        "index": settings.index,
-        "model_cache": str(settings.model_cache.absolute()) if settings.model_cache else None,
-    }
-    resolved = {variable(field): place for field, place in places.items() if place is not None}
-    return {**{name: value for name, value in environment().items() if value is not None}, **resolved}
-
-
-def load_settings() -> Settings:
-    """Reads the environment and `.env`.
-
-    Raises:
-        SettingsError: one, naming every variable that is wrong or unknown, and what it should be.
-    """
-    refuse_unknown(environment(), {variable(field) for field in Settings.model_fields})
-    try:
-        return Settings()
-    except TemplateError as error:
-        raise SettingsError(variable("path_template"), error.cause, error.remedy) from None
-    except ValidationError as error:
-        faults = error.errors(include_url=False)
-        fields = [str(fault["loc"][0]).lower() for fault in faults]
-        name, *others = (variable(field) for field in fields)
-        causes = [
-            cause(fault, field, Settings.model_fields[field]) for fault, field in zip(faults, fields, strict=True)
-        ]
-        more = "".join(f"; {other}: {cause}" for other, cause in zip(others, causes[1:], strict=True))
-        raise SettingsError(name, causes[0] + more, "Mend it in the environment or in .env.") from None
