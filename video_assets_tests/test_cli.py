@@ -314,3 +314,13 @@ def test_doctor_names_a_source_that_is_a_file(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "a file").write_text("x")
     finding = source_finding(monkeypatch, tmp_path / "a file")
     assert finding["text"] == f"VIDEO_ASSETS_SOURCE={tmp_path}/a file is a file, not a folder"
+
+
+def test_doctor_says_once_why_a_source_holds_no_upload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uploaded(tmp_path / "u", "notes.txt")
+    finding = source_finding(monkeypatch, tmp_path / "u")
+    assert finding["text"].endswith("/u holds no video that counts; skipped 1 extension: notes.txt")
+    assert finding["remedy"] == "Look at VIDEO_ASSETS_SOURCE and VIDEO_EXTENSIONS."
+    uploaded(tmp_path / "v", "trip 1.mp4")
+    finding = source_finding(monkeypatch, tmp_path / "v", settle_s="0")
+    assert "/v holds no video that counts; 1 unmatched, e.g. trip 1.mp4 does not fit" in finding["text"]

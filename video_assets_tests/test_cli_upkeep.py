@@ -84,3 +84,17 @@ def test_remove_deleted_is_refused_until_it_is_forced(uploads: Uploads, tmp_path
     assert again == {"removed": [], "kept": 0, "refusal": None}
     for wrong in ("veh-7", "2026-01-05", "2026-01-05|../x"):
         assert call("remove-deleted", wrong).exit_code == 2
+
+
+@pytest.mark.parametrize("command", [("gc",), ("retry",), ("remove-deleted", DAY.key), ("download", "out")])
+def test_before_anything_is_made_what_makes_it_is_told(
+    command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIDEO_ASSETS_SOURCE", str(tmp_path / "uploads"))
+    monkeypatch.setenv("VIDEO_ASSETS_STORE", str(tmp_path / "store"))
+    monkeypatch.chdir(tmp_path)
+    result = call(*command)
+    assert result.exit_code == 1
+    assert f"VIDEO_ASSETS_STORE: {tmp_path.as_uri()}/store is not there: nothing was made yet" in result.stderr
+    assert "Run `video-assets up`, mount the disk" in result.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -94,15 +94,15 @@ def backfill(
     if as_json:
         print_json(asdict(done))
         return
+    if not done.runs:
+        typer.echo("Nothing to make: no uploads were seen in this range. `video-assets up` looks for them.")
+        return
     typer.echo(
         f"{counted(len(done.runs), 'run')} of {counted(done.partitions, 'partition')} queued: {', '.join(done.assets)}"
     )
     if done.left_out:
         typer.echo(f"Not packed: {', '.join(done.left_out)}. What is made of these follows by itself.")
-    if done.runs:
-        typer.echo("They start where `video-assets up` or a Dagster daemon runs on this home.")
-    else:
-        typer.echo("Nothing to make: no uploads were seen in this range. `video-assets up` looks for them.")
+    typer.echo("They start where `video-assets up` or a Dagster daemon runs on this home.")
 
 
 @upkeep_app.command()

@@ -59,8 +59,8 @@ def _blob_result(table: Table, reports: list[BlobReport]) -> dg.AssetCheckResult
         description=f"{some(faults)}. {remedy}" if faults else None,
         metadata={
             "wrong": len(faults),
-            "named": sum(report.named for report in reports),
-            "elsewhere": sum(report.elsewhere for report in reports),
+            "objects": sum(report.named for report in reports),
+            "objects_elsewhere": sum(report.elsewhere for report in reports),
         },
     )
 
@@ -104,5 +104,5 @@ silence_schedule = dg.ScheduleDefinition(
     cron_schedule="15 */6 * * *",
     # It reads a manifest or two for each vehicle, and tells; nothing changes.
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Every 6 hours.",
+    description="Looks for vehicles that have stopped sending, every 6 hours.",
 )

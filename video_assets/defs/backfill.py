@@ -16,11 +16,14 @@ from dagster._core.workspace.load_target import WorkspaceFileTarget
 from video_assets.dagster_home import prepare_home
 from video_assets.defs.history import history_errors, make_history
 from video_assets.defs.packed import MAKERS, BackfillFault, days_between, make_partitions, packed_job
-from video_assets.defs.partitions import vehicles
+from video_assets.defs.partitions import dates, vehicles
 from video_assets.defs.resources import deployment
 from video_assets.defs.uploads_seen import known_partitions
 from video_assets.keys import Partition, check_id
 from video_assets.tables import BY_NAME
+
+_BARE_WORD = re.compile(r'(?<![\w:"*/])[A-Za-z_]\w*(?![\w:("*/])')
+"""Of a selection: a word by itself, neither an attribute (`kind:video`), a function, nor a part of a pattern."""
 
 LOCATION = "video_assets"
 REPOSITORY = "__repository__"
@@ -76,12 +79,16 @@ def plan_backfill(
         only: vehicles; empty: all.
 
     Raises:
-        BackfillFault: the selection cannot be read, or holds nothing that can be packed.
+        BackfillFault: the selection cannot be read, or holds nothing that can be packed; or the range holds no day
+            that has partitions.
         InvalidId: a day or vehicle is none.
     """
     assets, left_out = _assets(defs, selection)
     names = [check_id("vehicle", name) for name in only]
     days = days_between(first, last)
+    if not days:
+        cause = f"holds no day that has partitions: those are {dates.get_first_partition_key()} to today"
+        raise BackfillFault(f"range {first or '…'} to {last or 'today'}", cause, "Correct --from and --to.")
     found = known_partitions(instance, deployment()[1], days, names)
     return Backfill(assets, tuple(found), left_out)
 
@@ -116,14 +123,19 @@ def _queue(backfill: Backfill, size: int, instance: dg.DagsterInstance, home: Pa
 
 
 def _assets(defs: dg.Definitions, selection: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    graph = defs.resolve_asset_graph()
+    known = {key.to_user_string() for key in graph.get_all_asset_keys()}
+    if unknown := sorted(set(_BARE_WORD.findall(selection)) - known - {"and", "or", "not", "all"}):
+        cause = f"there is no asset {', '.join(unknown)}"
+        raise BackfillFault(f"selection {selection!r}", cause, f"Choose of {', '.join(MAKERS)}, or write all.")
     # As in the UI, where `frames+` is everything downstream; a bare name would mean one step of it.
     words = re.sub(rf'(?<![:"\w])({"|".join(BY_NAME)})(?!\w)', r"key:\1", selection)
     try:
         chosen = dg.AssetSelection.all() if selection == "all" else dg.AssetSelection.from_string(words)
-        found = chosen.resolve(defs.resolve_asset_graph())
+        found = chosen.resolve(graph)
     except (dg.DagsterError, DagsterInvalidSubsetError) as error:
-        cause = f"cannot be read: {' '.join(str(error).split())[:200]}"
-        raise BackfillFault(f"selection {selection!r}", cause, "Write clips, frames+, all …") from error
+        remedy = "Write clips, frames+, 'clips or frames', all …"
+        raise BackfillFault(f"selection {selection!r}", "cannot be read", remedy) from error
     names = {key.to_user_string() for key in found}
     packed = tuple(name for name in MAKERS if name in names)
     if not packed:

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Collection, Sequence
 
 import dagster as dg
+import pyarrow.compute as pc
 
 from video_assets.defs.partitions import date_by_vehicle
 from video_assets.settings import Settings
@@ -150,8 +151,16 @@ def points_result(fold: Fold) -> dg.AssetCheckResult:
         if row["points"] != row["vectors"]
     }
     text = "; ".join(f"{model}: {points} points of {vectors} vectors" for model, (points, vectors) in wrong.items())
+    remedy = "Materialize vector_index of this partition again."
     return dg.AssetCheckResult(
-        check_name=POINTS_ARE_VECTORS, passed=not wrong, description=text or None, metadata={"wrong": wrong}
+        check_name=POINTS_ARE_VECTORS,
+        passed=not wrong,
+        description=f"{text}. {remedy}" if wrong else None,
+        metadata={
+            "wrong": len(wrong),
+            "points": pc.sum(fold.rows["points"]).as_py() or 0,
+            "vectors": pc.sum(fold.rows["vectors"]).as_py() or 0,
+        },
     )
 
 

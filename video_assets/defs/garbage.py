@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from video_assets.defs.resources import deployment
 from video_assets.stages.garbage import GRACE_H, Count, collect_garbage, in_words, total
@@ -13,8 +14,8 @@ from video_assets.storage.registry import open_store
 class GarbageConfig(dg.Config):
     """What a collection takes."""
 
-    grace_h: float = GRACE_H
-    dry_run: bool = False
+    grace_h: float = Field(GRACE_H, description="Hours that something must have lain unused.")
+    dry_run: bool = Field(False, description="Take nothing; say in the log and metadata what would be taken.")
 
 
 @dg.op(description="Takes blobs and records that no table names and that are older than the grace time (hours).")
@@ -49,7 +50,7 @@ garbage_schedule = dg.ScheduleDefinition(
     # Off until someone turns it on: it deletes, and a setting changed back or an earlier upload restored costs no work
     # only as long as what they made is there. How long that shall be is the deployment's to say.
     default_status=dg.DefaultScheduleStatus.STOPPED,
-    description="Every Sunday at 3:30, once it is turned on.",
+    description="Takes what no table names any more, every Sunday at 3:30, once it is turned on.",
 )
 
 

@@ -8,6 +8,12 @@ from pathlib import Path
 
 import dagster as dg
 from dagster._core.instance import InstanceRef
+from dagster._core.remote_origin import (
+    ManagedGrpcPythonEnvCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from video_assets.defs.jobs import chain_job, fleet_daily_job, unmatched_job
 from video_assets.defs.resources import deployment
@@ -22,8 +28,14 @@ RAW_UPLOADS = dg.AssetKey("raw_uploads")
 DATA_VERSION_TAG = "dagster/data_version"
 GENERATION_TAG = "video_assets/generation"
 """How often a partition's uploads had changed, as the sensor counts; see `UploadHistory`."""
-LOCATION_TAGS = {".dagster/repository": "__repository__@video_assets"}
-"""By this tag the UI's timeline and list of jobs know whose a run is; the daemon sets it on what it launches."""
+REPOSITORY = RemoteRepositoryOrigin(
+    ManagedGrpcPythonEnvCodeLocationOrigin(
+        LoadableTargetOrigin(module_name="video_assets.definitions", attribute="defs"), "video_assets"
+    ),
+    "__repository__",
+)
+"""What workspace.yaml names: by it the UI's timeline and list of jobs know whose a run is. The daemon sets it on what
+it launches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +145,12 @@ def _run(defs: dg.Definitions, instance: dg.DagsterInstance, job: str, partition
     result = defs.resolve_job_def(job).execute_in_process(
         instance=instance,
         partition_key=partition_key,
-        tags=LOCATION_TAGS,
+        tags={".dagster/repository": REPOSITORY.get_label()},
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         raise_on_error=False,
     )
+    if run := instance.get_run_by_id(result.run_id):
+        instance.run_storage.replace_job_origin(run, RemoteJobOrigin(REPOSITORY, job))
     failures = [event.step_failure_data for event in result.all_events if event.is_step_failure]
     if any(f.error and f.error.cls_name == "DagsterExecutionInterruptedError" for f in failures if f):
         raise KeyboardInterrupt

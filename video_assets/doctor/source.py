@@ -34,10 +34,10 @@ def source_finding(settings: Settings) -> Finding:
         return Finding("source", "failed", f"{named} {error.cause}", error.remedy)
     more = "+" if len(uploads) == SAMPLE else ""
     vehicles = len({upload.fields.partition.vehicle for upload in uploads})
-    text = (
-        f"{named} holds {len(uploads)}{more} video{'' if len(uploads) == 1 else 's'} of {counted(vehicles, 'vehicle')}"
-    )
-    told = [text, *listing.named_examples(), *_unmatched_by_kind(listing)]
+    videos = f"{len(uploads)}{more} video{'' if len(uploads) == 1 else 's'} of {counted(vehicles, 'vehicle')}"
+    text = f"{named} holds {videos if uploads else 'no video that counts'}"
+    examples = [line for line in listing.named_examples() if line != listing.why_nothing]
+    told = [text, *examples, *_unmatched_by_kind(listing)]
     if listing.unmatched:
         return Finding("source", "warning" if uploads else "failed", "; ".join(told), _unmatched_remedy(listing))
     if not uploads and (settling := listing.skipped["settling"]):

@@ -51,7 +51,7 @@ class Clip:
         try:
             from fastembed import ImageEmbedding, TextEmbedding
         except ImportError as error:
-            remedy = "pip install 'video-assets[clip]'"
+            remedy = "Run: pip install 'video-assets[clip]'"
             raise EmbedderUnavailable(NAME, f"fastembed cannot be imported ({error})", remedy) from None
         vision = model_folder(f"{_MODEL}-vision", _VISION_FILES, model_cache)
         text = model_folder(f"{_MODEL}-text", _TEXT_FILES, model_cache)

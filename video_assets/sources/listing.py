@@ -18,6 +18,7 @@ from datetime import date as Date
 
 from video_assets.keys import Partition
 from video_assets.path_template import KeyFields, PathTemplate, Unmatched
+from video_assets.plural import counted
 from video_assets.sources.listing_files import ListingFiles, SourceReading
 from video_assets.sources.parallel_listing import Report
 from video_assets.sources.partition_scan import PartitionScan, Upload, scan_partitions
@@ -59,7 +60,8 @@ class Listing:
 
     `skipped` counts objects by reason and `unmatched` keeps the videos that fit no partition, as the iterators run.
     `examples` names up to MAX_EXAMPLES keys for each reason to skip. Videos of days before `first_day` or in the future
-    are unmatched. `told` is what else is to be known of the source: how old an inventory is, say.
+    are unmatched. `told` is what else is to be known of the source: how old an inventory is, say. `why_nothing` says
+    what to change where all of it was read and held no upload.
 
     Where a partition has no folders of its own, or the source is no listing, its objects are those of a listing file
     (`files`), which `everything` writes, and each is looked at again. Without `files` the whole source is read instead.
@@ -76,6 +78,7 @@ class Listing:
     unmatched: list[UnmatchedUpload] = field(default_factory=list, init=False)
     examples: dict[str, list[str]] = field(default_factory=dict, init=False)
     told: list[str] = field(default_factory=list, init=False)
+    why_nothing: str = field(default="", init=False)
     _unmatched_before: str | None = field(default=None, init=False)
 
     @property
@@ -101,7 +104,7 @@ class Listing:
             if reading is not None:
                 reading.finish({"skipped": dict(self.skipped), "unmatched": self.unmatched_fingerprint()})
         if not uploads:
-            self.told.append(self._why_nothing())
+            self.why_nothing = self._why_nothing()
 
     def scans(self) -> dict[Partition, PartitionScan]:
         """What the whole source holds, by partition. An inventory or a list that has not changed is not read again."""
@@ -216,9 +219,11 @@ class Listing:
         """What to change where a source holds no upload."""
         place = f"no upload in {self.store.uri}"
         if self.unmatched:
-            return f"{place}: no key of {len(self.unmatched)} videos fits. Set VIDEO_ASSETS_PATH_TEMPLATE to your keys."
+            videos = counted(len(self.unmatched), "video")
+            return f"{place}: {videos}, none of which fits. Set VIDEO_ASSETS_PATH_TEMPLATE to your keys."
         if self.skipped.total():
-            return f"{place}: of {self.skipped.total()} objects none is a video that counts. Look at VIDEO_EXTENSIONS."
+            objects = counted(self.skipped.total(), "object")
+            return f"{place}: {objects}, none a video that counts. Look at VIDEO_EXTENSIONS."
         return f"{place}: nothing lies there. Look at VIDEO_ASSETS_SOURCE: case counts, and a prefix is a whole folder."
 
     @property
@@ -243,7 +248,7 @@ class Listing:
 
     def named_examples(self) -> list[str]:
         """A line for each reason to skip, with the keys of some of those it befell."""
-        return self.told + [
+        return [*self.told, *filter(None, (self.why_nothing,))] + [
             f"skipped {self.skipped[reason]} {reason}: {', '.join(keys)}{', …' * (self.skipped[reason] > len(keys))}"
             for reason, keys in sorted(self.examples.items())
         ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from video_assets.settings import Settings
+from video_assets.settings import Settings, is_missing_folder, variable
+from video_assets.storage.object_store import StoreUnavailable
 from video_assets.storage.registry import open_store
 from video_assets.table_store.odps import OdpsTables
 from video_assets.table_store.odps_handle import open_handle
@@ -24,6 +25,11 @@ def open_tables(settings: Settings, *, create: bool = False) -> TableStore:
         StoreError: the store cannot be opened.
         SettingsError: what the tables need is not set.
     """
+    if not create and is_missing_folder(settings.store):
+        cause = f"{settings.store} is not there: nothing was made yet, or its disk is not mounted"
+        raise StoreUnavailable(
+            variable("store"), cause, "Run `video-assets up`, mount the disk, or correct the setting."
+        )
     store = open_store(settings.store, create=create)
     if settings.tables == "parquet":
         return ParquetTables(store)

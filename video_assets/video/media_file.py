@@ -97,8 +97,10 @@ class MediaFile:
             return
         self._stop_fetching()
         size = self.bytes_total
-        pieces = pieces_of((min(start, size), min(end, size)) for start, end in ranges)
-        self._pieces = [piece for piece in pieces if not self._kept.holds(*piece)]
+        # What an earlier pass has fetched is not fetched again.
+        self._pieces = pieces_of(
+            part for start, end in ranges for part in self._kept.missing(min(start, size), min(end, size))
+        )
         self._ahead = ReadAhead(self._fetch, self._pieces, ahead=AHEAD if self._read_at else 0)
         self._piece = 0, b""
 
@@ -164,7 +166,8 @@ class MediaFile:
             return self._pieces[number][0], self._ahead.take(number)
         if number + 1 < len(self._pieces):
             end = min(end, self._pieces[number + 1][0])
-        return position, _ZEROS[: end - position]
+        # No further than to the next that is kept, which may be wanted.
+        return position, _ZEROS[: self._kept.next_after(position, end) - position]
 
     def _media_data_at(self, position: int) -> tuple[int, int]:
         """The media data that holds a position, or else the next; everything, where none is known."""
@@ -235,15 +238,20 @@ class _Kept:
             return None
         return self._starts[number], self._pieces[number]
 
-    def holds(self, start: int, end: int) -> bool:
-        """Whether one piece has all of it."""
-        found = self.find(start)
-        return found is not None and end <= found[0] + len(found[1])
+    def missing(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """The parts of a range that no piece has."""
+        while start < end:
+            if (found := self.find(start)) is not None:
+                start = found[0] + len(found[1])
+            else:
+                stop = self.next_after(start, end)
+                yield start, stop
+                start = stop
 
-    def next_after(self, position: int, size: int) -> int:
-        """Where the next piece begins; else the file's end."""
+    def next_after(self, position: int, end: int) -> int:
+        """Where the next piece begins; `end` where none does before it."""
         number = bisect_right(self._starts, position)
-        return self._starts[number] if number < len(self._starts) else size
+        return min(self._starts[number], end) if number < len(self._starts) else end
 
 
 class _DiskFile(io.FileIO):

@@ -203,6 +203,10 @@ def test_a_range_means_what_there_is_in_it(fleet: SmallFleet, monkeypatch: pytes
     for wrong in ("|", "../x"):
         with pytest.raises(InvalidId):
             plan("all", only=(wrong,))
+    with pytest.raises(BackfillFault, match=r"there is no asset framez\. Choose of video_manifest, clips, frames"):
+        plan("clips or framez")
+    with pytest.raises(BackfillFault, match=r"range 2026-02-01 to 2026-01-31: holds no day .*Correct --from and --to"):
+        plan("all", "2026-02-01", "2026-01-31")
     result = run(fleet, [], first_day="2026-01-09", assets=["video_manifest"])
     assert result.success
     assert materialized(fleet, "video_manifest") == {EMPTY, "2026-01-09|veh-1"}

@@ -142,7 +142,11 @@ def test_webserver_and_daemon_show_the_fleets_data(fleet: Fleet) -> None:
         assert {counts[name] for name in ("raw_uploads", "clips", "frames", "embeddings", "vector_index")} == {
             partitions
         }
-        assert graphql(port, "{runsOrError{...on Runs{results{status}}}}")["runsOrError"]["results"]
+        runs = graphql(port, "{runsOrError{...on Runs{results{repositoryOrigin{repositoryLocationName}}}}}")
+        # The timeline leaves out what is of no location.
+        assert {str(run["repositoryOrigin"]) for run in runs["runsOrError"]["results"]} == {
+            "{'repositoryLocationName': 'video_assets'}"
+        }
         listed = {job["name"]: job["runs"] for job in graphql(port, JOBS)["repositoryOrError"]["jobs"]}
         # What was run in process is on the pages of its jobs, too.
         assert all(listed[job] for job in ("chain", "roll_up_day", "list_unmatched")), listed

@@ -202,8 +202,8 @@ def test_which_templates_give_partitions_folders_of_their_own(template: str, par
     ("files", "words"),
     [
         ([], "nothing lies there. Look at VIDEO_ASSETS_SOURCE"),
-        (["notes.txt", "more/notes.txt"], "of 2 objects none is a video that counts. Look at VIDEO_EXTENSIONS"),
-        (["x.mp4"], "no key of 1 videos fits. Set VIDEO_ASSETS_PATH_TEMPLATE"),
+        (["notes.txt", "more/notes.txt"], "2 objects, none a video that counts. Look at VIDEO_EXTENSIONS"),
+        (["x.mp4"], "1 video, none of which fits. Set VIDEO_ASSETS_PATH_TEMPLATE"),
     ],
 )
 def test_a_source_without_uploads_says_what_to_change(tmp_path: Path, files: list[str], words: str) -> None:

@@ -25,12 +25,12 @@ _PLACES = st.integers(0, len(DATA) + 50)
 
 
 @contextlib.contextmanager
-def small_reads(first_bytes: int = 256) -> Iterator[None]:
+def small_reads(first_bytes: int = 256, kept_bytes: int = 300) -> Iterator[None]:
     """Sizes at which a small file is read as a large one is."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(media_file, "_FIRST_BYTES", first_bytes)
         patch.setattr(media_file, "_BOX_BYTES", 16)
-        patch.setattr(media_file, "_KEPT_BYTES", 300)
+        patch.setattr(media_file, "_KEPT_BYTES", kept_bytes)
         patch.setattr(read_ahead, "MAX_PIECE_BYTES", 500)
         patch.setattr(read_ahead, "MAX_GAP_BYTES", 40)
         yield
@@ -106,6 +106,21 @@ def test_a_small_file_object_is_fetched_once_for_all_passes(path: Path) -> None:
             with file.opened(sparse=False):
                 assert file.bytes_at(0, len(DATA)) == DATA
         assert len(source.requests) == 1
+
+
+@pytest.mark.parametrize("kind", [CountingFile, RangedFile])
+def test_what_an_earlier_pass_fetched_is_not_fetched_again(path: Path, kind: type[CountingFile]) -> None:
+    begin, end = DATA.index(MEDIA[2]), DATA.index(MEDIA[2]) + len(MEDIA[2])
+    with small_reads(kept_bytes=4000), kind(path) as source:
+        file = MediaFile(source, "cam/1")
+        with file.opened(sparse=True):
+            file.bytes_at(begin, 10)
+            file.bytes_at(begin + 2000, 10)
+        with file.opened(sparse=True):
+            file.want([(begin + 100, end)])
+            assert file.bytes_at(begin, len(MEDIA[2])) == MEDIA[2]
+    fetched = [at for start, length in source.requests for at in range(start, start + length)]
+    assert len(fetched) == len(set(fetched))
 
 
 def test_reading_on_fetches_more_at_a_time_and_a_jump_little(tmp_path: Path) -> None:

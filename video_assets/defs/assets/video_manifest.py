@@ -1,5 +1,6 @@
 """`video_manifest` and `unmatched`: what the source holds."""
 
+import time
 from typing import Any
 
 import dagster as dg
@@ -59,6 +60,7 @@ def unmatched(
     settings: dg.ResourceParam[Settings],
     tables: dg.ResourceParam[TableStore],
 ):
+    begun = time.monotonic()
     manifest = build_unmatched(tables=tables, settings=settings, report=context.log.info)
     _log_passed_over(context.log, manifest)
     warn_of_failures(context.log, failed_items(manifest.fold, settings))
@@ -66,7 +68,7 @@ def unmatched(
     made = Made(manifest.fold, {"videos": len(manifest.fold.rows), **skipped}, more=_named(manifest))
     return dg.MaterializeResult(
         value={UNMATCHED.name: manifest.fold},
-        metadata=describe(made, settings, tables, seconds=0),
+        metadata=describe(made, settings, tables, seconds=time.monotonic() - begun),
         data_version=dg.DataVersion(manifest.fold.data_version),
     )
 
