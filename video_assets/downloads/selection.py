@@ -13,6 +13,7 @@ from video_assets.downloads.errors import InvalidDownload, NothingSelected
 from video_assets.keys import Partition
 from video_assets.path_template import KeyFields, PathTemplate, Unmatched
 from video_assets.settings import Settings
+from video_assets.storage.chunk_metadata import split_stream_key
 from video_assets.storage.object_store import ObjectInfo, ObjectStore
 from video_assets.storage.registry import open_store, split_uri
 from video_assets.table_store.registry import open_tables
@@ -140,7 +141,7 @@ def _listed(
 def _named(selection: Selection, uri: str, settings: Settings) -> list[SelectedFile]:
     source = open_store(settings.source) if settings.source is not None else None
     key = source.key_of(uri) if source is not None else None
-    if source is None or key is None:
+    if source is None or key is None or split_stream_key(key) is not None:
         root, key = split_uri(uri)
         source = open_store(root)
     return _listed(selection, source, settings, [source.head(key)])
@@ -240,7 +241,9 @@ def recording_name(partition: Partition, start: datetime | None) -> str:
 
 
 def _below_fields(key: str, template: PathTemplate, partition: Partition) -> str:
-    """The key without the folders that the template reads."""
+    """The key without the folders that the template reads; of a video in chunks, its name without them."""
+    if (stream := split_stream_key(key)) is not None:
+        key = stream[1]
     depth = len(template.walks(partition)[0])
     return "/".join(key.split("/")[depth:])
 

@@ -16,6 +16,7 @@ from video_assets.stages.bags import BAG_VERSION, SUFFIX, Bagging, write_bag
 from video_assets.stages.items import Item, Outcome, Report, Row, failed_row, run_stage
 from video_assets.stages.probe import source_columns, stream_columns, truth_columns
 from video_assets.stages.windows import Windowing, later, seconds_into_source, write_windows
+from video_assets.storage.chunk_metadata import split_stream_key
 from video_assets.storage.object_store import ObjectStore, StoreError
 from video_assets.storage.registry import open_store, split_uri
 from video_assets.table_store.provenance import Recipe
@@ -148,9 +149,13 @@ def _item(row: Row, partition: Partition, source: ObjectStore | None, store: Obj
 
 
 def _place(video_path: str, source: ObjectStore | None) -> tuple[str, str]:
-    """The URI of a store and the key in it: of the source, or where a row of a list or of an earlier source says."""
+    """The URI of a store and the key in it: of the source, or where a row of a list or of an earlier source says.
+
+    A video that was uploaded in chunks has a store of its own.
+    """
     if source is not None and (key := source.key_of(video_path)) is not None:
-        return source.uri, key
+        stream = split_stream_key(key)
+        return (source.uri, key) if stream is None else (source.uri_of(stream[0]), stream[1])
     return split_uri(video_path)
 
 
