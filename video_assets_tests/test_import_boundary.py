@@ -9,10 +9,11 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "video_assets"
 
-GROUND = {"errors", "environment", "plural", "keys", "path_template", "topic_template", "tables", "settings"}
+GROUND = {"errors", "environment", "plural", "sizes", "keys"} | {"path_template", "topic_template", "tables", "settings"}
 MAY_IMPORT = {
     "errors": set(),
     "plural": set(),
+    "sizes": set(),
     "keys": {"errors"},
     "path_template": {"errors", "keys"},
     "topic_template": {"path_template"},
@@ -39,8 +40,9 @@ MAY_IMPORT = {
     "demo": GROUND | {"dagster_home", "storage", "table_store", "stages", "search", "vectors", "defs", "definitions"},
     "cli": GROUND
     | {"dagster_home", "dagster_processes", "definitions", "defs", "demo", "doctor"}
-    | {"downloads", "search", "sources", "stages", "storage", "table_store", "vectors", "video"},
+    | {"archive", "downloads", "search", "sources", "stages", "storage", "table_store", "vectors", "video"},
     "downloads": GROUND | {"storage", "table_store"},
+    "archive": GROUND | {"downloads", "folder_probe"},
     "__init__": {"downloads"},
 }
 DAGSTER_ROOMS = {"defs", "io_managers", "definitions"}

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from video_assets.cli.archive import archive_app
 from video_assets.cli.downloads import downloads_app
 from video_assets.cli.fleet import fleet_app
 from video_assets.cli.frames import frames_app
@@ -18,7 +19,7 @@ from video_assets.cli.upkeep import upkeep_app
 from video_assets.errors import VideoAssetsError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
-for commands in (setup_app, upkeep_app, search_app, downloads_app):
+for commands in (setup_app, upkeep_app, search_app, downloads_app, archive_app):
     app.add_typer(commands)
 app.add_typer(manifest_app, name="manifest")
 app.add_typer(frames_app, name="frames")

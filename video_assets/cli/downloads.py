@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from video_assets.cli.output import JsonOption, errors_in_words, print_json
+from video_assets.cli.output import JsonOption, errors_in_words, print_json, transfer_progress
 from video_assets.plural import counted
-
-if TYPE_CHECKING:
-    from video_assets.downloads.fetch import Progress
 
 downloads_app = typer.Typer()
 
@@ -44,7 +39,7 @@ def download(
 
     if overwrite and skip_existing:
         raise typer.BadParameter("give either --overwrite or --skip-existing")
-    with errors_in_words(as_json), _download_progress() as report:
+    with errors_in_words(as_json), transfer_progress() as report:
         days = (from_.date() if from_ else None, to.date() if to else None)
         chosen = Selection(stage, tuple(vehicle or ()), *days, tuple(camera or ()), prefix, tuple(uri or ()))
         paths = fetch_files(
@@ -54,18 +49,3 @@ def download(
         print_json([str(path) for path in paths])
     else:
         typer.echo(f"{counted(len(paths), 'file')} in {dest}")
-
-
-@contextmanager
-def _download_progress() -> Iterator[Callable[[Progress], None]]:
-    """A line on a terminal that says how far it is."""
-    from rich.console import Console
-
-    with Console(stderr=True).status("Looking at what there is") as line:
-
-        def report(progress: Progress) -> None:
-            failed = f", {progress.failed} failed" if progress.failed else ""
-            size = f"{progress.bytes_done / 1e6:.0f} MB"
-            line.update(f"{progress.done} of {counted(progress.files, 'file')}, {size}{failed}")
-
-        yield report

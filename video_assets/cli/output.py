@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from video_assets.errors import VideoAssetsError
+from video_assets.plural import counted
+
+if TYPE_CHECKING:
+    from video_assets.downloads.fetch import Progress
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
@@ -42,3 +46,18 @@ def print_table(columns: list[str], rows: list[list[Any]]) -> None:
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
     Console(width=None if sys.stdout.isatty() else 240, highlight=False).print(table)
+
+
+@contextmanager
+def transfer_progress() -> Iterator[Callable[[Progress], None]]:
+    """A line on a terminal that says how many files are done."""
+    from rich.console import Console
+
+    with Console(stderr=True).status("Looking at what there is") as line:
+
+        def report(progress: Progress) -> None:
+            failed = f", {progress.failed} failed" if progress.failed else ""
+            size = f"{progress.bytes_done / 1e6:.0f} MB"
+            line.update(f"{progress.done} of {counted(progress.files, 'file')}, {size}{failed}")
+
+        yield report

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import NamedTemporaryFile
 from threading import Lock
 
 from video_assets.downloads.errors import DownloadFailed
 from video_assets.downloads.layout import Write
+from video_assets.downloads.part_file import part_file, sweep_parts
 from video_assets.errors import VideoAssetsError
 from video_assets.storage.object_store import STREAM_CHUNK_BYTES, ObjectChanged, ObjectStore
 from video_assets.storage.registry import open_store, split_uri
 
 _LISTED = 20
-_PREFIX = ".video_assets-"
-_DEAD_S = 86_400
-"""A file under way is written to all the time; one not touched for a day is nobody's."""
 _WHOLE_BYTES = 16 * STREAM_CHUNK_BYTES
 """A range up to this is read in one request."""
 
@@ -41,8 +35,8 @@ def fetch(writes: list[Write], *, workers: int, report: Callable[[Progress], Non
     Raises:
         DownloadFailed: naming the first 20 with their causes; the others are done, and no `.part` is left.
     """
-    _sweep(writes)
-    stores, progress, lock = _Stores(), Progress(len(writes)), Lock()
+    sweep_parts(write.path.parent for write in writes)
+    stores, progress, lock = Stores(), Progress(len(writes)), Lock()
 
     def one(write: Write) -> str:
         try:
@@ -66,13 +60,14 @@ def fetch(writes: list[Write], *, workers: int, report: Callable[[Progress], Non
 
 
 @dataclass
-class _Stores:
+class Stores:
     """Each store opened once."""
 
     _opened: dict[str, ObjectStore] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
     def at(self, uri: str) -> tuple[ObjectStore, str]:
+        """The store of an object, and its key."""
         root, key = split_uri(uri)
         with self._lock:
             if root not in self._opened:
@@ -80,36 +75,11 @@ class _Stores:
             return self._opened[root], key
 
 
-def _fetch_one(write: Write, stores: _Stores) -> int:
+def _fetch_one(write: Write, stores: Stores) -> int:
     """Returns the size in bytes."""
     store, key = stores.at(write.file.uri)
-    write.path.parent.mkdir(parents=True, exist_ok=True)
-    # Of its own name: a second download of the same file must not write into this one's.
-    with NamedTemporaryFile("wb", dir=write.path.parent, prefix=_PREFIX, suffix=".part", delete=False) as out:
-        part = Path(out.name)
-        try:
-            size = sum(out.write(chunk) for chunk in _chunks(write, store, key))
-            out.flush()
-            part.chmod(0o666 & ~_umask())
-            part.replace(write.path)
-        finally:
-            part.unlink(missing_ok=True)
-    return size
-
-
-def _umask() -> int:
-    """A temporary file is its owner's alone; a download is as any file that a program writes."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _sweep(writes: list[Write]) -> None:
-    """Removes what a download left that was killed."""
-    for folder in {write.path.parent for write in writes}:
-        for part in folder.glob(f"{_PREFIX}*.part"):
-            if time.time() - part.stat().st_mtime > _DEAD_S:
-                part.unlink(missing_ok=True)
+    with part_file(write.path) as out:
+        return sum(out.write(chunk) for chunk in _chunks(write, store, key))
 
 
 def _chunks(write: Write, store: ObjectStore, key: str) -> Iterator[bytes]:

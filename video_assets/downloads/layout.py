@@ -41,7 +41,7 @@ def plan(
     """
     writes = [Write(file, dest.joinpath(*_place(file, layout).parts)) for file in files]
     _refuse_two_for_one(writes, dest)
-    _refuse_way_out(writes, dest)
+    refuse_way_out((write.path for write in writes), dest)
     taken = [write for write in writes if os.path.lexists(write.path)]
     in_the_way = [write.path for write in taken if not (overwrite or skip_existing) or write.path.is_dir()]
     if in_the_way:
@@ -64,15 +64,16 @@ def _place(file: SelectedFile, layout: Layout) -> PurePosixPath:
         path = f"{file.recording}/{camera}/{file.name}"
     else:
         raise InvalidDownload(f"layout {layout!r}", "is none of by_recording, by_modality, flat")
-    _check_segments(path, file)
+    check_segments(path, file.uri)
     return PurePosixPath(path)
 
 
-def _check_segments(path: str, file: SelectedFile) -> None:
+def check_segments(path: str, uri: str) -> None:
+    """Raises InvalidDownload where a path for the object at `uri` would leave its folder on some system."""
     for segment in path.split("/"):
         if segment in ("", ".", "..") or "\0" in segment or "\\" in segment or _DRIVE.match(segment):
             cause = f"would be written to {path!r}, which could lead out of the destination"
-            raise InvalidDownload(file.uri, cause, "Rename the object, or leave it out.")
+            raise InvalidDownload(uri, cause, "Rename the object, or leave it out.")
 
 
 def _refuse_two_for_one(writes: list[Write], dest: Path) -> None:
@@ -92,10 +93,10 @@ def _refuse_two_for_one(writes: list[Write], dest: Path) -> None:
                 raise InvalidDownload(str(folder), f"would be a file for {both}", "Select one of them.")
 
 
-def _refuse_way_out(writes: list[Write], dest: Path) -> None:
-    """A link within the destination may lead anywhere."""
+def refuse_way_out(paths: Iterable[Path], dest: Path) -> None:
+    """Raises InvalidDownload where a link within the destination leads out of it: it may lead anywhere."""
     root = dest.resolve()
-    for folder in dict.fromkeys(write.path.parent for write in writes):
+    for folder in dict.fromkeys(path.parent for path in paths):
         if not folder.resolve().is_relative_to(root):
             raise InvalidDownload(str(folder), f"leads out of {dest} by a link", "Remove the link.")
 

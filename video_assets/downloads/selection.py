@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date as Date
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -13,6 +13,7 @@ from video_assets.downloads.errors import InvalidDownload, NothingSelected
 from video_assets.keys import Partition
 from video_assets.path_template import KeyFields, PathTemplate, Unmatched
 from video_assets.settings import Settings
+from video_assets.storage.chunk_metadata import split_stream_key
 from video_assets.storage.object_store import ObjectInfo, ObjectStore
 from video_assets.storage.registry import open_store, split_uri
 from video_assets.table_store.registry import open_tables
@@ -81,6 +82,9 @@ class SelectedFile:
         uri: the object.
         etag: its version; None: the present one.
         start, size_bytes: the range of it; `size_bytes` None: all of it.
+        partition: the vehicle and its day.
+        object_bytes: the size of the whole object, as its table says.
+        checksum: of the whole object, `sha256:…`; None where its table has none.
         recording: the vehicle's footage of one start time over its cameras.
         camera: None where the path names none.
         name: below recording and camera, with `/`.
@@ -93,6 +97,9 @@ class SelectedFile:
     name: str
     start: int = 0
     size_bytes: int | None = None
+    partition: Partition | None = None
+    object_bytes: int | None = None
+    checksum: str | None = None
 
 
 def select(selection: Selection, settings: Settings) -> list[SelectedFile]:
@@ -126,14 +133,15 @@ def _listed(
         if selection.has_partition(fields.partition) and selection.has_camera(fields.camera):
             recording = recording_name(fields.partition, fields.start_time)
             name = _below_fields(info.key, template, fields.partition)
-            files.append(SelectedFile(store.uri_of(info.key), info.etag, recording, fields.camera, name))
+            file = SelectedFile(store.uri_of(info.key), info.etag, recording, fields.camera, name)
+            files.append(replace(file, partition=fields.partition, object_bytes=info.size_bytes))
     return files
 
 
 def _named(selection: Selection, uri: str, settings: Settings) -> list[SelectedFile]:
     source = open_store(settings.source) if settings.source is not None else None
     key = source.key_of(uri) if source is not None else None
-    if source is None or key is None:
+    if source is None or key is None or split_stream_key(key) is not None:
         root, key = split_uri(uri)
         source = open_store(root)
     return _listed(selection, source, settings, [source.head(key)])
@@ -171,7 +179,7 @@ def _of_partition(
         if selection.stage == "raw" and row["source_deleted_at"] is not None:
             continue
         recording = recording_name(partition, video["start_time"])
-        yield _MAKERS[selection.stage](row, recording, names[row["video_path"]])
+        yield replace(_MAKERS[selection.stage](row, recording, names[row["video_path"]]), partition=partition)
 
 
 def _rows(tables: TableStore, table: Table, partition: Partition) -> list[dict[str, Any]]:
@@ -183,16 +191,27 @@ def _rows(tables: TableStore, table: Table, partition: Partition) -> list[dict[s
 
 
 def _raw(row: Mapping[str, Any], recording: str, name: str) -> SelectedFile:
-    return SelectedFile(row["video_path"], row["etag"], recording, row["camera"], name)
+    return SelectedFile(row["video_path"], row["etag"], recording, row["camera"], name, object_bytes=row["size_bytes"])
 
 
 def _clip(row: Mapping[str, Any], recording: str, name: str) -> SelectedFile:
-    """Named for its video; the windows and topics of one are told apart by the end of their clip ids."""
+    """Named for its video; the windows and topics of one are told apart by the end of their clip ids.
+
+    A clip in the store has its version in its URI; one left where it is has that of its source.
+    """
     part = row["clip_id"].partition("_")[2]
     path = PurePosixPath(name)
     stem = f"{path.stem}_{part}" if part else path.stem
     suffix = PurePosixPath(row["clip_uri"]).suffix
-    return SelectedFile(row["clip_uri"], None, recording, row["camera"], str(path.with_name(stem + suffix)))
+    return SelectedFile(
+        row["clip_uri"],
+        row["source_etag"] if row["clip_uri"] == row["video_path"] else None,
+        recording,
+        row["camera"],
+        str(path.with_name(stem + suffix)),
+        object_bytes=row["size_bytes"],
+        checksum=row["checksum"],
+    )
 
 
 def _frame(row: Mapping[str, Any], recording: str, name: str) -> SelectedFile:
@@ -222,7 +241,9 @@ def recording_name(partition: Partition, start: datetime | None) -> str:
 
 
 def _below_fields(key: str, template: PathTemplate, partition: Partition) -> str:
-    """The key without the folders that the template reads."""
+    """The key without the folders that the template reads; of a video in chunks, its name without them."""
+    if (stream := split_stream_key(key)) is not None:
+        key = stream[1]
     depth = len(template.walks(partition)[0])
     return "/".join(key.split("/")[depth:])
 

@@ -32,6 +32,13 @@ class FleetSettings(BaseModel):
         description="How an image topic of a ROS bag says its camera, where the path does not; other topics are "
         "filtered.",
     )
+    bag_crf: int = Field(
+        16,
+        ge=0,
+        le=51,
+        examples=["23"],
+        description="Quality of a bag's raw images, which are encoded once: x264's CRF, from 0 (best, largest) to 51.",
+    )
 
     @field_validator("bag_camera")
     @classmethod

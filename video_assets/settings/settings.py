@@ -37,6 +37,10 @@ class Settings(FramesSettings, FleetSettings, OssSettings, OdpsSettings, BaseSet
         description="Where the uploads are: a directory or URI (file://…, s3://bucket/prefix, "
         "oss://endpoint/bucket/prefix).",
     )
+    source_layout: Literal["files", "chunks"] = Field(
+        "files",
+        description="files: each upload is an object. chunks: streams of numbered chunks are uploads too.",
+    )
     inventory: str | None = Field(
         None,
         description="An inventory of the source's bucket, in place of listing: a report's manifest.json, or the folder "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from video_assets.settings import Settings
+from video_assets.sources.chunked import ChunkedVideos
 from video_assets.sources.inventory import Inventory
 from video_assets.sources.listing import Listing
 from video_assets.sources.listing_files import ListingFiles, identity_of
@@ -26,6 +27,7 @@ def open_source(settings: Settings, *, with_files: bool, report: Callable[[str],
     """
     objects, template = _objects(settings), settings.template()
     parts = [objects.kind, objects.store.uri, template.template, *template.extensions]
+    parts += [settings.source_layout] if settings.source_layout != "files" else []
     parts += [template.path_zone.key, template.fleet_zone.key, settings.start_date.isoformat()]
     files = ListingFiles(settings.store, identity_of(parts), settings.listing_max_age_s) if with_files else None
     return Listing(objects, template, settings.settle_s, settings.start_date, files, report)
@@ -35,4 +37,5 @@ def _objects(settings: Settings) -> SourceObjects:
     if settings.video_list is not None:
         return VideoList(settings.video_list, open_store(settings.source) if settings.source is not None else None)
     store = open_store(settings.source_uri())
-    return StoreObjects(store) if settings.inventory is None else Inventory(store, settings.inventory)
+    objects = StoreObjects(store) if settings.inventory is None else Inventory(store, settings.inventory)
+    return ChunkedVideos(objects, store) if settings.source_layout == "chunks" else objects

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+from video_assets.storage.chunk_metadata import split_stream_key
 from video_assets.storage.object_store import ObjectInfo, ObjectStore
 from video_assets.storage.registry import open_store, split_uri
 
@@ -26,7 +27,8 @@ class UriStore:
 
     def head(self, key: str) -> ObjectInfo:
         """The object as it is now; raises InvalidUri, ObjectNotFound."""
-        name = self.source.key_of(key) if self.source is not None else None
+        # A video in chunks is an object of a store of its own.
+        name = self.source.key_of(key) if self.source is not None and split_stream_key(key) is None else None
         if self.source is not None and name is not None:
             info = self.source.head(name)
         else:

@@ -22,6 +22,7 @@ from video_assets.sources.parallel_listing import PIECE_KEYS, Report
 from video_assets.sources.source_objects import Fault, ListedVideo, Remarks
 from video_assets.sources.spool import Spool
 from video_assets.sources.uri_store import UriStore
+from video_assets.storage.chunk_metadata import split_stream_key
 from video_assets.storage.object_store import ObjectInfo, ObjectNotFound, ObjectStore, StoreUnavailable
 from video_assets.storage.registry import normal_uri, open_store, shown_uri, split_uri
 
@@ -93,7 +94,11 @@ class VideoList:
         return KeyFields(partition, given.camera or read.camera, given.start_time or read.start_time)
 
     def _path(self, uri: str) -> str:
-        """What the template reads: the key in the source, or else the path in the bucket or on the disk."""
+        """What the template reads: the key in the source, or else the path in the bucket or on the disk; of a video in
+        chunks its name.
+        """
+        if split_stream_key(uri) is not None:
+            return split_uri(uri)[1]
         key = self.source.key_of(uri) if self.source is not None else None
         if key is not None:
             return key

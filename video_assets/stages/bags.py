@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -22,22 +23,34 @@ BAG_VERSION = "1"
 SUFFIX = ".bag"
 
 
+@dataclass(frozen=True, slots=True)
+class Bagging:
+    """How bags become clips: `camera` is the template topic → camera, `crf` the quality of raw images."""
+
+    camera: str
+    crf: int
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """What decides the clips of a bag."""
+        return {"bag_camera": self.camera, "bag_crf": str(self.crf)}
+
+
 def write_bag(
-    media: BinaryIO, template: str, store: ObjectStore, *, key: Callable[[int, str], str], label: str
+    media: BinaryIO, bagging: Bagging, store: ObjectStore, *, key: Callable[[int, str], str], label: str
 ) -> tuple[list[tuple[int, dict[str, Any]]], MediaError | None]:
     """Publishes a clip for each image topic and returns their numbers and rows, without identity; and what is wrong.
 
     A topic that the template does not name a camera for is a filtered row.
 
     Args:
-        template: topic → camera.
         key: the key of a clip by the topic's number and the suffix.
         label: the item named in errors.
     """
     from video_assets.video.bag_clips import BagClips
 
-    pattern = camera_pattern(template)
-    clips = BagClips(media, wanted=lambda topic: pattern.fullmatch(topic) is not None, label=label)
+    pattern = camera_pattern(bagging.camera)
+    clips = BagClips(media, wanted=lambda topic: pattern.fullmatch(topic) is not None, crf=bagging.crf, label=label)
     rows: list[tuple[int, dict[str, Any]]] = []
     try:
         for clip in clips:
@@ -47,7 +60,7 @@ def write_bag(
     except MediaError as error:
         return rows, error
     for number, topic in clips.passed_over.items():
-        reason = f"topic {topic} names no camera by VIDEO_ASSETS_BAG_CAMERA={template}"
+        reason = f"topic {topic} names no camera by VIDEO_ASSETS_BAG_CAMERA={bagging.camera}"
         row = {"topic": topic, "status": FILTERED, "error_stage": "topic", "error_msg": reason}
         rows.append((number, row))
     return rows, _joined(clips.problems, label)

@@ -12,10 +12,11 @@ import pyarrow as pa
 
 from video_assets.keys import Partition, blob_key, clip_id, window_id
 from video_assets.settings import Settings
-from video_assets.stages.bags import BAG_VERSION, SUFFIX, write_bag
+from video_assets.stages.bags import BAG_VERSION, SUFFIX, Bagging, write_bag
 from video_assets.stages.items import Item, Outcome, Report, Row, failed_row, run_stage
 from video_assets.stages.probe import source_columns, stream_columns, truth_columns
 from video_assets.stages.windows import Windowing, later, seconds_into_source, write_windows
+from video_assets.storage.chunk_metadata import split_stream_key
 from video_assets.storage.object_store import ObjectStore, StoreError
 from video_assets.storage.registry import open_store, split_uri
 from video_assets.table_store.provenance import Recipe
@@ -39,7 +40,7 @@ class SizeMismatch(StoreError):
 class ClipTask:
     """One version of a source video, and where its copy or its windows go (None: it stays where it is).
 
-    `bag_camera` is how cameras are named where the source is a bag; None where it is a video.
+    `bagging` is None where the source is a video and no bag.
     """
 
     video_path: str
@@ -50,7 +51,7 @@ class ClipTask:
     store_uri: str
     copy_key: str | None
     windowing: Windowing | None
-    bag_camera: str | None
+    bagging: Bagging | None
     partition: Partition
     row: Mapping[str, Any]
 
@@ -59,7 +60,7 @@ def recipe(settings: Settings) -> Recipe:
     """What decides the table besides the manifest."""
     parameters = _parameters(settings.clips_mode, _windowing(settings))
     if SUFFIX in settings.video_extensions:
-        parameters |= {"bag_camera": settings.bag_camera, "bag_version": BAG_VERSION}
+        parameters |= {**_bagging(settings).parameters, "bag_version": BAG_VERSION}
     return Recipe(CODE_VERSION, parameters)
 
 
@@ -96,11 +97,11 @@ def build_clips(
 def _item(row: Row, partition: Partition, source: ObjectStore | None, store: ObjectStore, settings: Settings) -> Item:
     windowing = _windowing(settings)
     suffix = PurePosixPath(row["video_path"]).suffix.lower()
-    bag_camera = settings.bag_camera if suffix == SUFFIX else None
-    if bag_camera is None:
+    bagging = _bagging(settings) if suffix == SUFFIX else None
+    if bagging is None:
         parameters, code_version = _parameters(settings.clips_mode, windowing), CODE_VERSION
     else:
-        parameters, code_version = {"bag_camera": bag_camera}, BAG_VERSION
+        parameters, code_version = bagging.parameters, BAG_VERSION
     item_id = clip_id(row["video_path"], row["etag"], parameters, code_version)
     identity = {
         "clip_id": item_id,
@@ -120,7 +121,7 @@ def _item(row: Row, partition: Partition, source: ObjectStore | None, store: Obj
         store_uri=store.uri,
         copy_key=copied,
         windowing=windowing,
-        bag_camera=bag_camera,
+        bagging=bagging,
         partition=partition,
         row=identity,
     )
@@ -148,14 +149,22 @@ def _item(row: Row, partition: Partition, source: ObjectStore | None, store: Obj
 
 
 def _place(video_path: str, source: ObjectStore | None) -> tuple[str, str]:
-    """The URI of a store and the key in it: of the source, or where a row of a list or of an earlier source says."""
+    """The URI of a store and the key in it: of the source, or where a row of a list or of an earlier source says.
+
+    A video that was uploaded in chunks has a store of its own.
+    """
     if source is not None and (key := source.key_of(video_path)) is not None:
-        return source.uri, key
+        stream = split_stream_key(key)
+        return (source.uri, key) if stream is None else (source.uri_of(stream[0]), stream[1])
     return split_uri(video_path)
 
 
 def _windowing(settings: Settings) -> Windowing | None:
     return None if settings.clip_seconds is None else Windowing(exact(settings.clip_seconds), settings.clip_cut)
+
+
+def _bagging(settings: Settings) -> Bagging:
+    return Bagging(settings.bag_camera, settings.bag_crf)
 
 
 def _parameters(mode: str, windowing: Windowing | None) -> dict[str, str]:
@@ -167,8 +176,8 @@ def _parameters(mode: str, windowing: Windowing | None) -> dict[str, str]:
 
 def make_clip(task: ClipTask) -> Outcome:
     """Copies (or finds) the video and probes it, or cuts it. One that cannot be cut is copied whole."""
-    if task.bag_camera is not None:
-        return _bag(task, task.bag_camera)
+    if task.bagging is not None:
+        return _bag(task, task.bagging)
     if task.windowing is None:
         return _whole(task)
     try:
@@ -177,13 +186,13 @@ def make_clip(task: ClipTask) -> Outcome:
         return _whole(task, uncut_reason=reason.cause)
 
 
-def _bag(task: ClipTask, camera: str) -> Outcome:
+def _bag(task: ClipTask, bagging: Bagging) -> Outcome:
     """A clip for each image topic of the bag."""
     item_id = task.row["clip_id"]
     with open_store(task.source_uri).open(task.source_key, etag=task.etag) as media:
         made, problem = write_bag(
             media,
-            camera,
+            bagging,
             open_store(task.store_uri),
             key=lambda number, suffix: blob_key(CLIPS.name, task.partition, window_id(item_id, number), suffix),
             label=task.video_path,

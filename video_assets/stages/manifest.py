@@ -17,7 +17,7 @@ from video_assets.sources.registry import open_source
 from video_assets.sources.source_objects import SourceStore
 from video_assets.stages.deletions import NOTHING_REMOVED, OnSourceDelete, Removal, RemovedVideos, decide_removal
 from video_assets.stages.items import Row, failed_row
-from video_assets.storage.object_store import ObjectInfo, ObjectNotFound
+from video_assets.storage.object_store import ObjectInfo, ObjectNotFound, ObjectUnreadable
 from video_assets.storage.registry import open_store
 from video_assets.table_store.provenance import Recipe
 from video_assets.table_store.table_store import Fold, PartitionNotFound, TableStore
@@ -128,9 +128,9 @@ def _remove(
 def _still(row: Row, partition: Partition, listing: Listing) -> Row | None:
     """What becomes of a row whose video is not among the partition's uploads now.
 
-    Gone from the source: it is marked with the time it was first seen gone. Being overwritten, or no longer read by the
-    template: it stays, without a mark, since neither says that the footage is gone. Of another source: it stays as it
-    is. In another partition by the template as it is now: None.
+    Gone from the source: it is marked with the time it was first seen gone. Being overwritten, not readable, or no
+    longer read by the template: it stays, without a mark, since none says that the footage is gone. Of another source:
+    it stays as it is. In another partition by the template as it is now: None.
     """
     key = listing.store.key_of(row["video_path"])
     if key is None:
@@ -139,6 +139,8 @@ def _still(row: Row, partition: Partition, listing: Listing) -> Row | None:
         info = listing.store.head(key)
     except ObjectNotFound:
         return {**row, "source_deleted_at": row["source_deleted_at"] or listing.now}
+    except ObjectUnreadable:
+        return {**row, "source_deleted_at": None}
     try:
         elsewhere = listing.objects.fields(info, listing.template).partition != partition
     except Unmatched:

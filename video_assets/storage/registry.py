@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 from video_assets.storage.bucket_probe import BucketProbe
+from video_assets.storage.chunk_metadata import is_metadata_uri, split_stream_key
 from video_assets.storage.local_files import file_uri
 from video_assets.storage.local_store import LocalStore
 from video_assets.storage.object_store import InvalidUri, ObjectStore
@@ -17,7 +18,8 @@ from video_assets.storage.object_store import InvalidUri, ObjectStore
 
 def open_store(uri: str, *, create: bool = False) -> ObjectStore:
     """The store at a URI: `file:///data/videos`, an absolute path (`~` too), `s3://bucket/prefix` or
-    `oss://endpoint/bucket/prefix`. A bucket is not asked before the store's first use.
+    `oss://endpoint/bucket/prefix`; or the metadata.json of a stream of chunks, a store of one video (`chunked_store`).
+    A bucket is not asked before the store's first use.
 
     Args:
         uri: the store's root.
@@ -27,6 +29,8 @@ def open_store(uri: str, *, create: bool = False) -> ObjectStore:
         InvalidUri: no store this version can open.
         StoreUnavailable: the folder does not exist, is no folder, or is not permitted.
     """
+    if is_metadata_uri(uri):
+        return _open_stream(uri)
     return _OPENERS[_scheme(uri)](uri, create)
 
 
@@ -42,11 +46,14 @@ def split_uri(uri: str) -> tuple[str, str]:
     """Splits the URI of one object into the URI of a store and the key in it.
 
     A file's store is the folder it lies in: `file:///data/a/b.mp4` gives `("file:///data/a", "b.mp4")`. An object's
-    is its bucket: `oss://endpoint/bucket/a/b.mp4` gives `("oss://endpoint/bucket", "a/b.mp4")`.
+    is its bucket: `oss://endpoint/bucket/a/b.mp4` gives `("oss://endpoint/bucket", "a/b.mp4")`. A video's that was
+    uploaded in chunks is its stream's metadata.json.
 
     Raises:
         InvalidUri: no object this version can open.
     """
+    if split_stream_key(uri) is not None:
+        return _split_stream(uri)
     return _SPLITTERS[_scheme(uri)](uri)
 
 
@@ -89,6 +96,30 @@ def _split_file(uri: str) -> tuple[str, str]:
     path = _file_path(uri)
     _refuse_disk_root(path.parent, uri)
     return file_uri(os.fsencode(path.parent)), os.fsencode(path.name).decode("utf-8", "surrogateescape")
+
+
+def _open_stream(uri: str) -> ObjectStore:
+    from video_assets.storage.chunked_store import ChunkedStore
+
+    # The folder above the stream's: that of a stream which is gone is an object that is gone, not a disk.
+    folder, stream_id, name = uri.rsplit("/", 2)
+    return ChunkedStore(open_store(folder), f"{stream_id}/{name}")
+
+
+def _split_stream(uri: str) -> tuple[str, str]:
+    if _scheme(uri) == "file":
+        path = os.fsencode(_file_path(uri)).decode("utf-8", "surrogateescape")
+        metadata, name = _stream_of(path)
+        return file_uri(metadata.encode("utf-8", "surrogateescape")), name
+    root, key = _SPLITTERS[_scheme(uri)](uri)
+    metadata, name = _stream_of(key)
+    return open_store(root).uri_of(metadata), name
+
+
+def _stream_of(key: str) -> tuple[str, str]:
+    found = split_stream_key(key)
+    assert found is not None
+    return found
 
 
 def _split_s3(uri: str) -> tuple[str, str]:

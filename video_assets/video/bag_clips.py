@@ -20,7 +20,7 @@ import numpy as np
 from video_assets.video.bag import BadImage, BagImage, ImageBag, open_bag
 from video_assets.video.container import MAX_PIXELS, Source, label_of, reason_of
 from video_assets.video.errors import DecodeError, EncodeError, MediaError
-from video_assets.video.h264 import H264Encoder
+from video_assets.video.h264 import CRF, H264Encoder
 from video_assets.video.index import VideoIndex, index_video
 from video_assets.video.mux import last_length, open_output
 from video_assets.video.orientation import Orientation
@@ -61,15 +61,18 @@ class BagClips:
     Args:
         source: a path or a seekable binary file.
         wanted: which topics to take; by default all.
+        crf: quality of raw images, as `h264.CRF`.
         label: the item named in errors; by default the path.
 
     Raises:
         NotAVideo, NoVideoStream: while iterating, as `open_bag`.
     """
 
-    def __init__(self, source: Source, *, wanted: Callable[[str], bool] | None = None, label: str = "") -> None:
+    def __init__(
+        self, source: Source, *, wanted: Callable[[str], bool] | None = None, crf: int = CRF, label: str = ""
+    ) -> None:
         self._source, self._label = source, label_of(source, label)
-        self._wanted = wanted
+        self._wanted, self._crf = wanted, crf
         self.passed_over: dict[int, str] = {}
         """The image topics that were not wanted, by their numbers."""
         self.problems: dict[str, MediaError] = {}
@@ -80,7 +83,7 @@ class BagClips:
             unwanted = [topic for topic in bag.topics if self._wanted and not self._wanted(topic)]
             self.passed_over = {n: topic for n, topic in enumerate(bag.topics) if topic in unwanted}
             topics = [topic for topic, count in bag.topics.items() if count and topic not in unwanted]
-            writers = {topic: _TopicWriter(topic, self._label, open_files) for topic in topics}
+            writers = {topic: _TopicWriter(topic, self._crf, self._label, open_files) for topic in topics}
             if writers:
                 self._write(bag, writers)
             for number, topic in enumerate(bag.topics):
@@ -101,7 +104,7 @@ class BagClips:
     ) -> BagClip | None:
         if writer.disordered:
             damage = writer.problem
-            writer = _TopicWriter(writer.topic, self._label, open_files)
+            writer = _TopicWriter(writer.topic, self._crf, self._label, open_files)
             try:
                 for image in bag.in_order(writer.topic):
                     writer.add(image)
@@ -117,11 +120,11 @@ class BagClips:
 class _TopicWriter:
     """One topic's file while its images come in."""
 
-    def __init__(self, topic: str, label: str, open_files: contextlib.ExitStack) -> None:
+    def __init__(self, topic: str, crf: int, label: str, open_files: contextlib.ExitStack) -> None:
         self.topic = topic
         self.problem: MediaError | None = None
         self.disordered = False
-        self._label = label
+        self._crf, self._label = crf, label
         self._file = cast("BinaryIO", open_files.enter_context(tempfile.TemporaryFile()))  # noqa: SIM115
         self._track: _Track | None = None
         self._output = contextlib.ExitStack()
@@ -179,7 +182,7 @@ class _TopicWriter:
     def _put(self, image: BagImage, time: int) -> None:
         if self._track is None:
             output = self._output.enter_context(open_output(self._file, ".mp4", TIME_BASE))
-            self._track = _Encoded(output) if image.encoding in _PIXEL_FORMATS else _Copied(output)
+            self._track = _Encoded(output, self._crf) if image.encoding in _PIXEL_FORMATS else _Copied(output)
         self._track.add(image, time)
         if not self._times:
             self._start_ns = image.stamp_ns
@@ -276,13 +279,13 @@ class _Look:
 class _Encoded:
     """Raw images as H.264."""
 
-    def __init__(self, output: OutputContainer) -> None:
-        self._output = output
+    def __init__(self, output: OutputContainer, crf: int) -> None:
+        self._output, self._crf = output, crf
         self._encoder: H264Encoder | None = None
 
     def add(self, image: BagImage, time: int) -> None:
         frame = _frame(image)
-        self._encoder = self._encoder or H264Encoder(self._output, frame, _Look())
+        self._encoder = self._encoder or H264Encoder(self._output, frame, _Look(), crf=self._crf)
         self._encoder.add(time, frame)
 
     def finish(self) -> None:

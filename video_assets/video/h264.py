@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from av.video.reformatter import VideoReformatter
     from av.video.stream import VideoStream
 
-ENCODER_OPTIONS = {"preset": "veryfast", "crf": "16"}
+PRESET = "veryfast"
+
+CRF = 16
+"""x264's constant rate factor: 0 is the best and largest, 51 the worst; at 16, to the eye the same."""
 
 _BT709 = 1
 _LIMITED, _FULL = 1, 2
@@ -42,7 +45,7 @@ class H264Encoder:
         FFmpegError, ValueError: from every method.
     """
 
-    def __init__(self, output: OutputContainer, first: VideoFrame, look: Look) -> None:
+    def __init__(self, output: OutputContainer, first: VideoFrame, look: Look, *, crf: int = CRF) -> None:
         from av.video.reformatter import VideoReformatter
 
         self.times: list[int] = []
@@ -51,7 +54,7 @@ class H264Encoder:
         self._time_base = look.time_base
         self._converter = VideoReformatter()
         self._held: VideoFrame | None = None
-        self._output, self._stream = output, _open_stream(output, first, self._format, look)
+        self._output, self._stream = output, _open_stream(output, first, self._format, look, crf)
 
     def add(self, pts: int, frame: VideoFrame) -> None:
         """The next frame; it is not the caller's any more."""
@@ -85,12 +88,12 @@ def _shape(frame: VideoFrame) -> tuple[int, int, str]:
     return frame.width, frame.height, frame.format.name
 
 
-def _open_stream(output: OutputContainer, first: VideoFrame, pixel_format: str, look: Look) -> VideoStream:
+def _open_stream(output: OutputContainer, first: VideoFrame, pixel_format: str, look: Look, crf: int) -> VideoStream:
     from av.codec.context import Flags
 
     rate = min(max(look.average_rate or Fraction(25), Fraction(1)), Fraction(240)).limit_denominator(1001)
     matrix, color_range = (_BT709, _LIMITED) if first.format.is_rgb else (int(first.colorspace), _range(first))
-    stream = output.add_stream("libx264", rate=rate, options=_encoder_options(color_range))
+    stream = output.add_stream("libx264", rate=rate, options=_encoder_options(color_range, crf))
     context = stream.codec_context
     context.width, context.height, context.pix_fmt = first.width, first.height, pixel_format
     context.time_base, context.thread_count = look.time_base, 1
@@ -113,9 +116,10 @@ def _range(frame: VideoFrame) -> int:
     return _FULL if frame.format.name.startswith(("yuvj", "gray")) else int(frame.color_range)
 
 
-def _encoder_options(color_range: int) -> dict[str, str]:
+def _encoder_options(color_range: int, crf: int) -> dict[str, str]:
     # x264 leaves a limited range undeclared unless something of its table is declared, be it only `component`.
-    return {**ENCODER_OPTIONS, **({"x264-params": "videoformat=component"} if color_range == _LIMITED else {})}
+    declared = {"x264-params": "videoformat=component"} if color_range == _LIMITED else {}
+    return {"preset": PRESET, "crf": str(crf), **declared}
 
 
 def _pixel_format(frame: VideoFrame) -> str:

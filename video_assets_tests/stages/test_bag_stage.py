@@ -64,6 +64,7 @@ def test_a_rerun_makes_no_bag_again_and_a_camera_of_the_path_goes_first(tmp_path
     assert named.made == 0
     assert {row["camera"] for row in named.rows.to_pylist()} == {"bags"}
     assert uploads.clips(**SETTINGS, bag_camera="/{camera}/image_raw").made == 1, "other topics are other clips"
+    assert uploads.clips(**SETTINGS, bag_crf=40).made == 1, "another quality is another clip"
 
 
 def test_a_bag_that_was_cut_off_is_a_failed_row(tmp_path: Path) -> None:

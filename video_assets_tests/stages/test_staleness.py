@@ -72,7 +72,8 @@ def test_what_was_just_made_is_up_to_date(made: Chain) -> None:
             {"video_extensions": (".bag",)},
             {
                 "video_manifest": "stale: video_extensions was .mp4,.mov,.mkv,.avi, is .bag",
-                "clips": "stale: bag_camera was unset, is /{camera}/{rest}; bag_version was unset, is 1",
+                "clips": "stale: bag_camera was unset, is /{camera}/{rest}; bag_crf was unset, is 16; "
+                "bag_version was unset, is 1",
             },
         ),
         ({"workers": 7, "max_attempts": 9, "settle_s": 1}, {}),

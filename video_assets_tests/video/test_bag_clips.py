@@ -87,6 +87,23 @@ def test_raw_images_are_encoded_once_and_look_the_same(tmp_path: Path, encoding:
         assert abs(start_ns / 1000 + float(frame.pts * frame.time_base) * 1e6 - stamp / 1000) <= 1
 
 
+def test_raw_images_have_the_quality_that_is_asked_for(tmp_path: Path) -> None:
+    pictures = [np.random.default_rng(n).integers(0, 256, (48, 64, 3), dtype=np.uint8) for n in range(6)]
+    messages = [Message(LEFT, stamp, "rgb8", p) for stamp, p in zip(stamps(6), pictures, strict=True)]
+    path = write_bag(tmp_path / "a.bag", messages)
+    sizes, errors = [], []
+    for crf in (1, 16, 45):
+        (clip,) = [(clip.index.codec, clip.file.read()) for clip in BagClips(path, crf=crf)]
+        assert clip[0] == "h264"
+        with av.open(io.BytesIO(clip[1])) as container:
+            shown = [frame.to_ndarray(format="gray").astype(int) for frame in container.decode(video=0)]
+        wanted = [av.VideoFrame.from_ndarray(p, format="rgb24").to_ndarray(format="gray") for p in pictures]
+        sizes.append(len(clip[1]))
+        errors.append(np.mean([np.abs(got - want).mean() for got, want in zip(shown, wanted, strict=True)]))
+    assert sizes[0] > sizes[1] > sizes[2]
+    assert errors[0] < errors[1] < errors[2]
+
+
 @pytest.mark.skipif(shutil.which("ffprobe") is None, reason="ffprobe is not installed")
 def test_ffprobe_reads_every_clip(tmp_path: Path) -> None:
     made, _ = clips_of(write_bag(tmp_path / "a.bag", three_topics(9)), tmp_path)

@@ -1,0 +1,208 @@
+"""A source whose videos were uploaded in numbered chunks (docs/uploads.md), beside those that are one object each.
+
+Each stream that is complete is one video, with the key `<stream_id>/metadata.json/<name>`; the path template reads the
+name. A stream with a hole, a chunk of another size, or metadata that cannot be used is a fault that says so; one that
+is still being uploaded is skipped as `unfinished`. What this gives is read by `storage.chunked_store`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+
+from video_assets.path_template import KeyFields, PathTemplate
+from video_assets.sources.parallel_listing import Report
+from video_assets.sources.source_objects import Fault, Remarks, SourceObjects
+from video_assets.storage.chunk_metadata import METADATA, chunk_number, split_stream_key, split_stream_object
+from video_assets.storage.chunked_store import ChunkedStore, read_metadata
+from video_assets.storage.object_keys import printable_key
+from video_assets.storage.object_store import (
+    ObjectChanged,
+    ObjectInfo,
+    ObjectNotFound,
+    ObjectStore,
+    ObjectUnreadable,
+)
+
+READS = 16
+"""How many streams are looked at at a time."""
+
+GIVEN_UP = timedelta(days=1)
+"""Chunks without metadata are an upload that begins; after so long without a new one, it was given up."""
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_AHEAD = 500
+_MOST_KNOWN = 50_000
+
+
+@dataclass(frozen=True)
+class ChunkedSource:
+    """A source's store, in which complete streams are objects too."""
+
+    home: ObjectStore
+
+    @property
+    def uri(self) -> str:
+        """The store's."""
+        return self.home.uri
+
+    def uri_of(self, key: str) -> str:
+        """The `video_path` of a key."""
+        return self.home.uri_of(key)
+
+    def key_of(self, uri: str) -> str | None:
+        """The key of a `video_path`; None if it is of another source."""
+        return self.home.key_of(uri)
+
+    def head(self, key: str) -> ObjectInfo:
+        """The object as it is now; raises ObjectNotFound, of a stream that is damaged ObjectUnreadable."""
+        if (found := split_stream_key(key)) is None:
+            return self.home.head(key)
+        metadata_key, name = found
+        return replace(ChunkedStore(self.home, metadata_key).head(name), key=key)
+
+
+@dataclass
+class _Stream:
+    """A stream's folder as it is listed; `others` lie in it and are none of its objects."""
+
+    folder: str
+    chunk_bytes: dict[int, int] = field(default_factory=dict)
+    metadata: ObjectInfo | None = None
+    newest: datetime = _LONG_AGO
+    others: list[ObjectInfo] = field(default_factory=list)
+    surplus: int = 0
+
+    @property
+    def metadata_key(self) -> str:
+        return self.folder + METADATA
+
+    def add(self, info: ObjectInfo) -> None:
+        found = split_stream_object(info.key)
+        if found is None or found[0] != self.folder:
+            self.others.append(info)
+            return
+        self.newest = max(self.newest, info.last_modified)
+        if found[1] == METADATA:
+            self.metadata = info
+        else:
+            self.chunk_bytes[chunk_number(found[1])] = info.size_bytes
+
+    def entries(self) -> Iterator[ObjectInfo | _Stream]:
+        """Itself among the others, in the order of keys."""
+        place = self.metadata_key.encode()
+        before = [info for info in self.others if info.key.encode("utf-8", "surrogateescape") < place]
+        yield from before
+        yield self
+        yield from self.others[len(before) :]
+
+
+@dataclass
+class ChunkedVideos:
+    """The videos of a source, those in chunks among them.
+
+    Args:
+        objects: the source's objects, chunks and all: a listing or an inventory.
+        home: where they lie.
+    """
+
+    objects: SourceObjects
+    home: ObjectStore
+
+    @property
+    def kind(self) -> str:
+        return self.objects.kind
+
+    @property
+    def store(self) -> ChunkedSource:
+        return ChunkedSource(self.home)
+
+    def state(self) -> str | None:
+        return self.objects.state()
+
+    def everything(self, remarks: Remarks, report: Report | None = None) -> Iterator[ObjectInfo]:
+        entries = _folded(self.objects.everything(remarks, report))
+        with ThreadPoolExecutor(READS) as pool:
+            while part := list(islice(entries, _AHEAD)):
+                for entry, found in zip(part, pool.map(self._video, part), strict=True):
+                    if isinstance(entry, _Stream) and entry.surplus:
+                        _count(remarks, "surplus_chunk", entry.surplus)
+                    if isinstance(found, ObjectInfo):
+                        yield found
+                    elif isinstance(found, Fault):
+                        remarks.faults.append(found)
+                    else:
+                        _count(remarks, found, 1)
+
+    def fields(self, info: ObjectInfo, template: PathTemplate) -> KeyFields:
+        stream = split_stream_key(info.key)
+        return self.objects.fields(info if stream is None else replace(info, key=stream[1]), template)
+
+    def _video(self, entry: ObjectInfo | _Stream) -> ObjectInfo | Fault | str:
+        """The video; or what is wrong with the stream; or why it is skipped."""
+        if isinstance(entry, ObjectInfo):
+            return entry
+        try:
+            return self._of_stream(entry)
+        except ObjectNotFound:
+            return "gone"
+        except (ObjectUnreadable, ObjectChanged) as error:
+            name = error.item.rpartition("/")[2]
+            return _fault(entry, error.cause if name == METADATA else f"{name} {error.cause}")
+
+    def _of_stream(self, stream: _Stream) -> ObjectInfo | Fault | str:
+        if stream.metadata is None:
+            if datetime.now(UTC) - stream.newest < GIVEN_UP:
+                return "unfinished"
+            return _fault(stream, f"it has {len(stream.chunk_bytes)} chunks and no {METADATA}")
+        known = (self.home.uri, stream.metadata_key, stream.metadata.etag, hash(frozenset(stream.chunk_bytes.items())))
+        if (video := _KNOWN.get(known)) is not None:
+            return video
+        info, metadata = read_metadata(self.home, stream.metadata_key)
+        if not metadata.complete:
+            return _fault(stream, metadata.fault) if metadata.fault else "unfinished"
+        chunks = ChunkedStore(self.home, stream.metadata_key)
+        for number, chunk in enumerate(metadata.chunks):
+            # A listing may have passed a chunk before it was there.
+            if stream.chunk_bytes.get(number) != chunk.size_bytes:
+                chunks.check_chunk(metadata, number)
+        stream.surplus = sum(number >= len(metadata.chunks) for number in stream.chunk_bytes)
+        key = f"{stream.metadata_key}/{metadata.name}"
+        video = ObjectInfo(key, metadata.size_bytes, metadata.etag, info.last_modified)
+        if len(_KNOWN) >= _MOST_KNOWN:
+            _KNOWN.clear()
+        if not stream.surplus and info.etag == stream.metadata.etag:
+            _KNOWN[known] = video
+        return video
+
+
+_KNOWN: dict[tuple[str, str, str, int], ObjectInfo] = {}
+"""Complete streams that were looked at: they never change, and a sensor comes by every half minute."""
+
+
+def _folded(infos: Iterable[ObjectInfo]) -> Iterator[ObjectInfo | _Stream]:
+    """Objects in the order of keys, with the objects of each stream put together."""
+    stream: _Stream | None = None
+    for info in infos:
+        if stream is not None and not info.key.startswith(stream.folder):
+            yield from stream.entries()
+            stream = None
+        if stream is None and (found := split_stream_object(info.key)) is not None:
+            stream = _Stream(found[0])
+        if stream is None:
+            yield info
+        else:
+            stream.add(info)
+    if stream is not None:
+        yield from stream.entries()
+
+
+def _fault(stream: _Stream, cause: str) -> Fault:
+    return Fault(printable_key(stream.metadata_key), f"is no usable stream of chunks: {cause}")
+
+
+def _count(remarks: Remarks, reason: str, number: int) -> None:
+    remarks.skipped[reason] = remarks.skipped.get(reason, 0) + number
