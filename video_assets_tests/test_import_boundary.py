@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "path_template": {"errors", "keys"},
     "topic_template": {"path_template"},
     "tables": set(),
-    "settings": {"errors", "path_template", "topic_template"},
+    "settings": {"errors", "keys", "path_template", "topic_template"},
     "storage": GROUND,
     "table_store": GROUND | {"storage"},
     "sources": GROUND | {"storage"},
@@ -35,7 +35,8 @@ MAY_IMPORT = {
     | {"dagster_home", "folder_probe", "sources", "storage", "table_store", "stages", "search", "embedding"},
     "dagster_home": {"errors"},
     "dagster_processes": {"errors", "dagster_home", "defs"},
-    "demo": GROUND | {"dagster_home", "storage", "table_store", "stages", "search", "vectors", "defs", "definitions"},
+    "demo": GROUND
+    | {"dagster_home", "sources", "storage", "table_store", "stages", "search", "vectors", "defs", "definitions"},
     "cli": GROUND
     | {"dagster_home", "dagster_processes", "definitions", "defs", "demo", "doctor"}
     | {"downloads", "search", "sources", "stages", "storage", "table_store", "vectors", "video"},

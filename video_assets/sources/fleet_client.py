@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
@@ -87,19 +87,28 @@ class FleetClient:
         Raises:
             NotReady, BrokenDownload, UnexpectedReply, FleetError, FleetStopped.
         """
-        self._wait_until_ready(name)
         part = path.with_name(path.name + ".part")
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.unlink(missing_ok=True)
         try:
-            begun = _Begun(part)
-            size = self._patiently(lambda: self._fetch_once(name, begun))
-            if size < self.min_valid_bytes:
-                cause = f"has {size} bytes, fewer than {self.min_valid_bytes}"
-                raise BrokenDownload(name, cause, "It is taken for an error of the service; ask again later.")
+            with part.open("wb") as file:
+                size = self.fetch_into(name, file)
             os.replace(part, path)  # noqa: PTH105
         finally:
             part.unlink(missing_ok=True)
+        return size
+
+    def fetch_into(self, name: str, file: BinaryIO) -> int:
+        """Waits until a bag is ready and writes it to an empty, seekable file, where an error may leave a part of it.
+
+        Raises:
+            NotReady, BrokenDownload, UnexpectedReply, FleetError, FleetStopped.
+        """
+        self._wait_until_ready(name)
+        begun = _Begun(file)
+        size = self._patiently(lambda: self._fetch_once(name, begun))
+        if size < self.min_valid_bytes:
+            cause = f"has {size} bytes, fewer than {self.min_valid_bytes}"
+            raise BrokenDownload(name, cause, "It is taken for an error of the service; ask again later.")
         return size
 
     def _wait_until_ready(self, name: str) -> None:
@@ -189,7 +198,7 @@ class FleetClient:
 class _Begun:
     """A file under way over several tries. It is gone on with only where the server says that it is the same one."""
 
-    part: Path
+    file: BinaryIO
     etag: str = ""
 
     def range(self) -> dict[str, str]:
@@ -205,19 +214,19 @@ class _Begun:
             raise _TryAgain(name, "another range than the one asked for arrived", "Ask again.")
         self.etag = reply.headers.get("etag", "")
         length = reply.headers.get("content-length", "")
-        with self.part.open("r+b" if offset else "wb") as out:
-            out.seek(offset)
-            # As it arrives: with a size of chunks, what came before a break would be lost.
-            for chunk in reply.iter_raw():
-                out.write(chunk)
-            size = out.tell()
+        self.file.seek(offset)
+        self.file.truncate()
+        # As it arrives: with a size of chunks, what came before a break would be lost.
+        for chunk in reply.iter_raw():
+            self.file.write(chunk)
+        size = self.file.tell()
         whole = reply.headers.get("content-range", "").rpartition("/")[2] if offset else length
         if whole.isdigit() and size != int(whole):
             raise _TryAgain(name, f"{size} bytes of {whole} arrived", "Ask again.")
         return size
 
     def _size(self) -> int:
-        return self.part.stat().st_size if self.part.exists() else 0
+        return self.file.seek(0, os.SEEK_END)
 
 
 def _give_up(state: RetryCallState) -> Any:
