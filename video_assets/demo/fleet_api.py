@@ -7,6 +7,7 @@ keeps a log of what it was asked.
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
 from collections import Counter
@@ -41,7 +42,7 @@ class FleetApi:
     Attributes:
         bags: the bag of a window, by (vehicle, camera, start); others have no footage.
         name_form: of replies to /v1/video: json, string or text.
-        way: how a bag is given: redirect-NNN, text, json, binary-url, direct.
+        way: how a bag is given: redirect-NNN, text, json, binary-url, direct, or chunked: direct, of unknown length.
         polls: how often a bag is not ready yet, by name; `not_ready` is the status then.
         head: whether HEAD is known; else 405.
         faults: statuses to answer with before anything else, by path, used up one by one.
@@ -108,8 +109,7 @@ def serve_fleet_api(api: FleetApi) -> Iterator[FleetApi]:
 
 @contextmanager
 def _listening(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
@@ -120,10 +120,21 @@ def _listening(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
         thread.join()
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes away is nothing to tell."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class _Handler(BaseHTTPRequestHandler):
     api: FleetApi
     port: str
     protocol_version = "HTTP/1.1"
+    # Head and body of a reply are sent one after the other.
+    disable_nagle_algorithm = True
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
@@ -161,6 +172,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body if cut is None else body[:cut])
         if cut is not None or length != len(body):
             self.close_connection = True
+
+    def reply_in_chunks(self, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for start in range(0, 0 if self.command == "HEAD" else len(body), 5000):
+            chunk = body[start : start + 5000]
+            self.wfile.write(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n")
+        if self.command != "HEAD":
+            self.wfile.write(b"0\r\n\r\n")
 
 
 def _service(served: FleetApi) -> type[BaseHTTPRequestHandler]:
@@ -207,6 +228,8 @@ def _service(served: FleetApi) -> type[BaseHTTPRequestHandler]:
                 "binary": lambda: (url.encode() + b"\0\0\0rest", "application/octet-stream"),
                 "direct": lambda: (self.api.bag(name), "application/octet-stream"),
             }
+            if way == "chunked":
+                return self.reply_in_chunks(self.api.bag(name))
             return self.reply(200, *bodies[way](), Content_Disposition='attachment; filename="../../evil.bag"')
 
     return Service

@@ -79,7 +79,7 @@ def _lay_out(home: DemoHome, videos: Path | None, settings: Settings) -> str:
 
 def _fleet(settings: Settings) -> str:
     asked = f"{' and '.join(settings.fleet_vehicles)}, cameras {' and '.join(settings.fleet_cameras)}"
-    return f"A fleet's batch API, which gives ROS bags: {settings.fleet_url}. The newest day of {asked} is asked for."
+    return f"A fleet's batch API on {settings.fleet_url}, asked for the newest day of {asked}"
 
 
 def objects(settings: Settings) -> dict[str, str]:

@@ -50,7 +50,7 @@ class Known:
 
     def after(self, state: State, error: str = "") -> Known:
         """What is known once it was asked for again, now."""
-        return Known(state, time.time(), self.attempts + 1 if state == "failed" else 0, error)
+        return Known(state, round(time.time(), 3), self.attempts + 1 if state == "failed" else 0, error)
 
 
 class CameraWindows(Protocol):

@@ -100,7 +100,7 @@ class StoreWindows:
 
     def _write(self, known: Mapping[CameraWindow, Known]) -> None:
         lines = [
-            json.dumps([camera, window.start_s, window.end_s, one.state, round(one.at_s, 3), one.attempts, one.error])
+            json.dumps([camera, window.start_s, window.end_s, one.state, one.at_s, one.attempts, one.error])
             for (camera, window), one in known.items()
         ]
         key = f"{items_prefix(FLEET_WINDOWS.name, self.partition)}{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.jsonl"

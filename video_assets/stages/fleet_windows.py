@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from video_assets.keys import Partition
 from video_assets.settings import Settings, SettingsError, variable
+from video_assets.sources.fleet_client import FleetClient
 from video_assets.sources.fleet_fetch import FetchResult, FleetFetch, fleet_client
 from video_assets.sources.fleet_states import Camera, Known
 from video_assets.sources.fleet_store import CameraWindow, StoreWindows
@@ -74,10 +75,14 @@ def ask_for_day(
     settings: Settings,
     report: Callable[[str], None],
     now: datetime | None = None,
+    client: FleetClient | None = None,
 ) -> AskedDay:
     """Asks for the windows that are due and fetches their bags. The fold holds what earlier runs found too.
 
     A token that is not taken, or a service that is away, stops the asking: `result.stopped`. The fold is not committed.
+
+    Args:
+        client: of the service; by default as the settings say.
 
     Raises:
         SettingsError: the vehicle is none of the fleet's, or the fleet is not set up.
@@ -100,7 +105,7 @@ def ask_for_day(
                     raise
                 refusal = str(error)
             else:
-                result = _fetch(stored, partition, day, grid, settings, report)
+                result = _fetch(stored, partition, day, grid, client or fleet_client(settings), settings, report)
             table = FLEET_WINDOWS.rows([_row(stored, *one) for one in _all_windows(stored, grid, settings)])
     asked = sum(count for what, count in result.counts.items() if what not in ("earlier", "left"))
     seconds = time.monotonic() - begun
@@ -120,10 +125,10 @@ def _fetch(
     partition: Partition,
     day: Date,
     grid: list[Window],
+    client: FleetClient,
     settings: Settings,
     report: Callable[[str], None],
 ) -> FetchResult:
-    client = fleet_client(settings)
     fetch = FleetFetch(
         client,
         stored.camera,
