@@ -140,6 +140,7 @@ class FleetClient:
             url = self._where_it_lies(name, reply, head)
             if url is None:
                 return begun.take(reply, chain([head], chunks), name)
+        pace_of(urlsplit(url).netloc, self.interval_s).wait()
         with _honest(name, url), self._http.stream("GET", url, headers=begun.range()) as reply:
             if reply.status_code not in (200, 206):
                 raise _status(name, reply)

@@ -6,6 +6,7 @@ What each window turned out to be is kept, so that a rerun asks for nothing twic
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -44,6 +45,8 @@ def fleet_client(settings: Settings) -> FleetClient:
     """As a deployment has it set up; raises SettingsError or FleetStopped where something is missing."""
     if settings.fleet_url is None:
         raise SettingsError(variable("fleet_url"), "is not set", "Set it to the fleet's batch API.")
+    if importlib.util.find_spec("httpx") is None:
+        raise FleetStopped("package httpx", "is not installed", "Run: pip install 'video-assets[fleet]'")
     return FleetClient(
         settings.fleet_url,
         FleetToken(settings.fleet_token, settings.fleet_token_file),
@@ -189,9 +192,9 @@ class _Run:
             state = self._find(place, camera, window)
         except FleetError as error:
             self._cap.give_back(camera)
-            told = f"{camera.vehicle} {camera.camera} {window.start:%Y-%m-%d %H:%M:%S}: {error}"
+            told = f"{camera.camera} {window.start:%Y-%m-%d %H:%M:%S}: {error}"
             place.note(window, "failed", told)
-            self._note("failed", told)
+            self._note("failed", f"{camera.vehicle} {told}")
             if self._in_a_row >= FAILURES_IN_A_ROW:
                 cause = f"{FAILURES_IN_A_ROW} windows failed one after the other, the last: {error}"
                 self.stop(f"{cause} What is done stays done.", is_away=True)

@@ -21,6 +21,7 @@ from video_assets.sources.fleet_fetch import FAILURES_IN_A_ROW
 from video_assets.sources.fleet_windows import InvalidWindows, day_windows
 from video_assets.stages.clips import build_clips
 from video_assets.stages.counts import lost_items
+from video_assets.stages.failures import failed_items
 from video_assets.stages.fleet_windows import counts_of, draw_availability, heat_map, newest_partitions
 from video_assets.stages.frames import build_frames
 from video_assets.stages.garbage import collect_garbage
@@ -102,7 +103,9 @@ def test_a_service_that_is_away_stops_the_run_and_each_failure_is_a_row(day: Fle
     assert "10 windows failed one after the other" in away.result.stopped
     failed = day.rows()[0]
     assert (failed["status"], failed["error_stage"], failed["attempts"]) == ("failed", "fetch", 1)
-    assert f"veh-1 front {DAY} 00:00:00: " in failed["error_msg"]
+    assert failed["error_msg"].startswith(f"front {DAY} 00:00:00: /v1/video: no whole reply from 127.0.0.1:9")
+    told = failed_items(away.fold, day.settings())
+    assert [str(one) for one in told[:2]] == [row["error_msg"] for row in day.rows()[:2]]
     assert not day.api.asked
 
 
