@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from datetime import date as Date
 from urllib.parse import unquote
 
@@ -117,6 +118,27 @@ def blobs_prefix(table: str, partition: Partition) -> str:
 def blob_key(table: str, partition: Partition, item_id: str, suffix: str) -> str:
     """The deterministic key of a blob that an item publishes; `suffix` begins with a dot or a slash."""
     return blobs_prefix(table, partition) + item_id + suffix
+
+
+def fleet_bag_key(table: str, partition: Partition, camera: str, start_s: int, end_s: int) -> str:
+    """The key of the bag of a fleet's window, in epoch seconds: `…/blobs/front/20260105T083000Z_30s.bag`."""
+    start = datetime.fromtimestamp(start_s, UTC)
+    return f"{blobs_prefix(table, partition)}{camera}/{start:%Y%m%dT%H%M%SZ}_{end_s - start_s}s.bag"
+
+
+def fleet_bag_window(table: str, partition: Partition, key: str) -> tuple[str, int, int] | None:
+    """Camera, start and end of the window whose bag has this key; None where it is no key of `fleet_bag_key`."""
+    match = re.fullmatch(
+        r"([^/]+)/([0-9]{8}T[0-9]{6}Z)_([0-9]{1,6})s\.bag", key.removeprefix(blobs_prefix(table, partition))
+    )
+    try:
+        if match is None or check_id("camera", match[1]) != match[1]:
+            return None
+        start = datetime.strptime(match[2], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    except (InvalidId, ValueError):
+        return None
+    window = match[1], int(start.timestamp()), int(start.timestamp()) + int(match[3])
+    return window if fleet_bag_key(table, partition, *window) == key else None
 
 
 UPLOADS_SEEN = "uploads_seen/"

@@ -86,7 +86,7 @@ VIDEO_MANIFEST = Table(
             "etag": (pa.string(), "Version of the source object; for local files size, mtime and inode."),
             "camera": (pa.string(), "Camera, from the path; null where the path names none."),
             "start_time": (UTC_TIME, "When the recording starts, from the path; null where unknown."),
-            "source": (pa.string(), "How the row was found: listing, inventory or list."),
+            "source": (pa.string(), "How the row was found: listing, inventory, list or fleet_api."),
         }
     )
     + (Column("source_deleted_at", UTC_TIME, "When the source object was first seen gone; null if there.", True),)
@@ -252,6 +252,30 @@ VECTOR_INDEX = Table(
     + STATUS,
 )
 
+FLEET_WINDOWS = Table(
+    "fleet_windows",
+    "One row per camera and window of a vehicle's day: whether a fleet's batch API has footage, and where its bag is.",
+    ("camera", "start_time", "end_time"),
+    _columns(
+        {
+            "camera": (pa.string(), "The camera that was asked for."),
+            "start_time": (UTC_TIME, "When the window begins."),
+            "end_time": (UTC_TIME, "When it ends."),
+            "state": (
+                pa.string(),
+                "saved: its bag is in the store. available: there is footage. missing: there is none. failed: it could "
+                "not be asked for or fetched. unknown: it was not asked for.",
+            ),
+            "bag_uri": (pa.string(), "Where the bag lies; null where it is not saved."),
+            "size_bytes": (pa.int64(), "Size of the bag in bytes."),
+            "etag": (pa.string(), "Version of the bag in the store."),
+            "last_modified": (pa.string(), "When the bag was saved, UTC, YYYY-MM-DD HH:MM:SS."),
+        }
+    )
+    + (Column("asked_at", UTC_TIME, "When the service was asked last; null where it was not.", True),)
+    + STATUS,
+)
+
 FLEET_DAILY = Table(
     "fleet_daily",
     "One row per vehicle of the fleet's day: what came in, what came out, what failed.",
@@ -300,5 +324,5 @@ CHAIN = (VIDEO_MANIFEST, CLIPS, FRAMES, EMBEDDINGS, VECTOR_INDEX)
 MADE_OF = {after.name: before for before, after in pairwise(CHAIN)}
 """The table that each of the chain is made of; the first is made of the uploads."""
 
-ALL = (*CHAIN, FLEET_DAILY, UNMATCHED)
+ALL = (*CHAIN, FLEET_WINDOWS, FLEET_DAILY, UNMATCHED)
 BY_NAME = {table.name: table for table in ALL}

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "topic_template": {"path_template"},
     "tables": set(),
     "environment": {"errors"},
-    "settings": {"environment", "errors", "path_template", "topic_template"},
+    "settings": {"environment", "errors", "keys", "path_template", "topic_template"},
     "storage": GROUND,
     "table_store": GROUND | {"storage"},
     "sources": GROUND | {"storage"},
@@ -37,7 +37,8 @@ MAY_IMPORT = {
     | {"dagster_home", "folder_probe", "sources", "storage", "table_store", "stages", "search", "embedding"},
     "dagster_home": {"errors"},
     "dagster_processes": {"errors", "dagster_home", "defs"},
-    "demo": GROUND | {"dagster_home", "storage", "table_store", "stages", "search", "vectors", "defs", "definitions"},
+    "demo": GROUND
+    | {"dagster_home", "sources", "storage", "table_store", "stages", "search", "vectors", "defs", "definitions"},
     "cli": GROUND
     | {"dagster_home", "dagster_processes", "definitions", "defs", "demo", "doctor"}
     | {"archive", "downloads", "search", "sources", "stages", "storage", "table_store", "vectors", "video"},

@@ -54,7 +54,7 @@ def fleet_fetch(
     sample: SampleOption = None,
     seed: SeedOption = 0,
     sparse: SparseOption = False,
-    most_files: Annotated[int | None, typer.Option(min=1, help="Files of a camera at most.")] = None,
+    most_files: Annotated[int | None, typer.Option(min=1, help="Files of a vehicle at most.")] = None,
     workers: FleetWorkersOption = 4,
     as_json: JsonOption = False,
 ) -> None:
@@ -77,18 +77,19 @@ def _run_fleet(
     from rich.console import Console
 
     from video_assets.settings import load_settings
-    from video_assets.sources.fleet_fetch import Camera, FetchResult, FleetFetch
+    from video_assets.sources.fleet_fetch import FetchResult, FleetFetch
+    from video_assets.sources.fleet_states import Camera
     from video_assets.sources.fleet_windows import chosen_windows
 
     settings = load_settings()
-    day, windows = chosen_windows(settings.timezone, date.date() if date else None, *chosen)
+    day, windows = chosen_windows(settings, date.date() if date else None, *chosen)
     wanted = [(Camera(v, c, day), windows) for v in vehicles for c in cameras]
     with Console(stderr=True).status(f"{day}: {counted(len(windows), 'window')} of {len(wanted)} cameras") as line:
 
         def report(result: FetchResult) -> None:
             line.update(f"{day}: {result} of {len(windows) * len(wanted)}")
 
-        result = FleetFetch.of(settings, out, **options).run(wanted, workers=workers, report=report)
+        result = FleetFetch.into_folder(settings, out, **options).run(wanted, workers=workers, report=report)
     if as_json:
         print_json({"day": day, "windows": dict(result.counts), "errors": result.errors, "stopped": result.stopped})
     else:

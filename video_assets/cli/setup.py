@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
@@ -25,7 +26,11 @@ def demo(
         typer.Option(help="Where tables, records and blobs go instead: a directory or URI (s3://bucket/home)."),
     ] = None,
     source: Annotated[
-        str | None, typer.Option(help="Where the uploads are laid out instead: an empty directory or URI.")
+        str | None,
+        typer.Option(
+            help="Where the uploads are laid out instead: an empty directory or URI; or fleet-api, a fleet's batch API "
+            "on this machine that gives ROS bags."
+        ),
     ] = None,
     tables: Annotated[
         Literal["parquet", "odps"], typer.Option(help="What keeps the tables; odps needs ODPS_PROJECT and its like.")
@@ -35,8 +40,14 @@ def demo(
     from video_assets.demo.home import DemoHome
     from video_assets.demo.walkthrough import run_demo
 
-    with errors_in_words():
+    with errors_in_words(), ExitStack() as until_done:
         demo_home = DemoHome(directory.resolve(), source, home, tables)
+        if source == "fleet-api":
+            from video_assets.demo.fleet import demo_fleet
+
+            service = until_done.enter_context(demo_fleet(videos))
+            demo_home = DemoHome(directory.resolve(), None, home, tables, service.url)
+            os.environ["VIDEO_ASSETS_FLEET_TOKEN"] = service.token
         os.environ.update(demo_home.environment())
         try:
             failed = run_demo(demo_home, videos)

@@ -36,7 +36,7 @@ def status(as_json: JsonOption = False) -> None:
         if not is_missing_folder(settings.store):
             tables = open_tables(settings)
             (stages, failures), unmatched = chain_status(tables, settings), unmatched_videos(tables, settings)
-    if not settings.has_source:
+    if not settings.has_source and not settings.has_fleet:
         typer.echo(f"{variable('source')} is not set: set it to the folder that holds the uploads.", err=True)
     if as_json:
         print_json(

@@ -7,6 +7,7 @@ from typing import Any, cast
 import dagster as dg
 
 from video_assets.defs.partitions import GROUP
+from video_assets.tables import FLEET_WINDOWS
 
 
 def _on_changed_content(condition: Any, label: str) -> dg.AutomationCondition[Any]:
@@ -39,6 +40,13 @@ REFRESH_ON_NEW_DATA = _on_changed_content(
     "refresh_on_new_data",
 )
 """For assets of one vehicle's day."""
+
+REFRESH_ON_FETCHED_BAGS = _on_changed_content(
+    # Its other parent, the uploads, is watched by the upload sensor, and most days of a fleet's API have none.
+    _ON_ANY_DATE.allow(dg.AssetSelection.assets(FLEET_WINDOWS.name)),
+    "refresh_on_fetched_bags",
+)
+"""For the manifest of what a fleet's batch API gave."""
 
 ROLL_UP_ON_NEW_DATA = _on_changed_content(
     # Of the fleet's day most vehicles are missing for ever: it would wait until each has sent something.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from video_assets.tables import CHAIN, FLEET_DAILY, UNMATCHED
+from video_assets.tables import CHAIN, FLEET_DAILY, FLEET_WINDOWS, UNMATCHED
 
 CHAIN_ASSETS = tuple(table.name for table in CHAIN)
 
@@ -12,6 +12,11 @@ chain_job = dg.define_asset_job(
     "chain",
     selection=list(CHAIN_ASSETS),
     description="From the uploads of a vehicle's day to points that search finds.",
+)
+fleet_job = dg.define_asset_job(
+    "ask_fleet",
+    selection=[FLEET_WINDOWS.name, *CHAIN_ASSETS],
+    description="Asks a fleet's batch API for a vehicle's day, and runs the chain over what it gave.",
 )
 unmatched_job = dg.define_asset_job(
     "list_unmatched", selection=[UNMATCHED.name], description="Lists the videos that belong to no vehicle or day."

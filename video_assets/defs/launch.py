@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -15,11 +16,12 @@ from dagster._core.remote_origin import (
 )
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
-from video_assets.defs.jobs import chain_job, fleet_daily_job, unmatched_job
+from video_assets.defs.jobs import chain_job, fleet_daily_job, fleet_job, unmatched_job
 from video_assets.defs.resources import deployment
 from video_assets.environment import environment
 from video_assets.keys import Partition
 from video_assets.sources.partition_scan import PartitionScan
+from video_assets.stages.fleet_windows import newest_partitions
 from video_assets.stages.manifest import open_listing, scan_source
 from video_assets.stages.upload_changes import MadeManifest
 from video_assets.tables import VIDEO_MANIFEST
@@ -50,6 +52,8 @@ class Ran:
 def materialize_source(defs: dg.Definitions, begin: Callable[[str], None]) -> Iterator[Ran]:
     """Registers the vehicles of the source, then makes every partition, the days' roll-ups, and `unmatched`.
 
+    A fleet's batch API, where there is one, is asked for the newest day of each of its vehicles.
+
     Runs are recorded in DAGSTER_HOME. A run that fails is yielded like the others, and the next one is begun.
 
     Args:
@@ -57,18 +61,21 @@ def materialize_source(defs: dg.Definitions, begin: Callable[[str], None]) -> It
         begin: called with the name of each run before it starts.
     """
     settings, tables = deployment()
-    scans = scan_source(open_listing(settings, with_files=True), tables)
+    scans = scan_source(open_listing(settings, with_files=True), tables) if settings.has_source else {}
+    asked = newest_partitions(settings, datetime.now(UTC))
+    partitions = sorted({*scans, *asked})
     with _instance() as instance:
-        instance.add_dynamic_partitions("vehicle", sorted({str(partition.vehicle) for partition in scans}))
+        instance.add_dynamic_partitions("vehicle", sorted({str(partition.vehicle) for partition in partitions}))
         report_uploads(instance, scans)
-        for partition in sorted(scans):
+        for partition in partitions:
             begin(partition.key)
-            yield _run(defs, instance, chain_job.name, partition.key)
-        for day in sorted({partition.date for partition in scans}):
+            yield _run(defs, instance, (fleet_job if partition in asked else chain_job).name, partition.key)
+        for day in sorted({partition.date for partition in partitions}):
             begin(f"fleet_daily {day}")
             yield _run(defs, instance, fleet_daily_job.name, day)
-        begin("unmatched")
-        yield _run(defs, instance, unmatched_job.name, None)
+        if settings.has_source:
+            begin("unmatched")
+            yield _run(defs, instance, unmatched_job.name, None)
 
 
 def _instance() -> dg.DagsterInstance:

@@ -31,7 +31,8 @@ Dagster's queue, which looks at every run it holds at every turn."""
 def upload_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     settings, tables = deployment()
     if not settings.has_source:
-        return dg.SkipReason("VIDEO_ASSETS_SOURCE is not set, so there is nothing to look at.")
+        asked = " A fleet's batch API is asked by its own schedule." if settings.has_fleet else ""
+        return dg.SkipReason(f"VIDEO_ASSETS_SOURCE is not set, so there is nothing to look at.{asked}")
     queued = _queued_runs(context.instance)
     limits = Limits()
     limits = replace(limits, runs=max(0, min(limits.runs, MAX_QUEUED_RUNS - queued)))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from video_assets.errors import VideoAssetsError
 from video_assets.path_template import PathTemplate
@@ -20,9 +20,15 @@ if TYPE_CHECKING:
     from av import Packet
     from av.video.stream import VideoStream
 
+_T = TypeVar("_T")
+
 VEHICLES = ("veh-1", "veh-2", "veh-3")
 DAYS = ("2026-01-05", "2026-01-06")
 CAMERAS = ("front", "rear")
+FLEET_VEHICLES = VEHICLES[:2]
+"""Those whose footage a fleet's batch API gives."""
+FLEET_STEP_S = 600
+"""From one window that it is asked for to the next."""
 CORRUPT = ("veh-2", DAYS[0], "rear")
 EMPTY = ("veh-3", DAYS[1], "rear")
 
@@ -89,7 +95,7 @@ def lay_out(videos: list[Path], root: Path, template: PathTemplate) -> int:
 
 
 def _write_uploads(videos: list[Path], root: Path, template: PathTemplate) -> None:
-    segments = list(_in_turn([list(_segments(video)) for video in videos]))
+    segments = list(in_turn([list(_segments(video)) for video in videos]))
     good = [slot for slot in _slots() if slot not in (CORRUPT, EMPTY)]
     written = []
     for slot, segment in zip(good, segments, strict=False):
@@ -110,7 +116,7 @@ def _key(template: PathTemplate, vehicle: str, day: str, camera: str) -> str:
     return template.format(vehicle, camera, morning + timedelta(minutes=10 * VEHICLES.index(vehicle)))
 
 
-def _in_turn(lists: list[list[Segment]]) -> Iterator[Segment]:
+def in_turn(lists: list[list[_T]]) -> Iterator[_T]:
     """The first of each, then the second of each, and so on: neighbours in time go to different vehicles."""
     for number in range(max(map(len, lists))):
         yield from (segments[number] for segments in lists if number < len(segments))
@@ -127,7 +133,7 @@ def _segments(video: Path) -> Iterator[Segment]:
             packets = container.demux(container.streams.video[0])
             keyframes = sum(packet.is_keyframe and packet.size > 0 for packet in packets)
     except (av.FFmpegError, ValueError) as error:
-        raise FootageMissing(str(video), f"cannot be read as a video: {_reason(error)}", remedy) from None
+        raise FootageMissing(str(video), f"cannot be read as a video: {reason_of(error)}", remedy) from None
     if not keyframes:
         raise FootageMissing(str(video), "holds no key frame", remedy)
     yield from (Segment(video, number) for number in range(keyframes))
@@ -143,13 +149,14 @@ def _copy(segment: Segment, path: Path) -> None:
     except (av.FFmpegError, ValueError) as error:
         if isinstance(error, OSError) and error.errno in _DISK_FAULTS:
             raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
-        cause = f"cannot be copied into an MP4: {_reason(error)}"
+        cause = f"cannot be copied into an MP4: {reason_of(error)}"
         raise FootageMissing(
             str(segment.video), cause, "Give --videos with H.264, HEVC, AV1 or MPEG-4 footage."
         ) from None
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """What PyAV says went wrong."""
     return str(getattr(error, "strerror", None) or error)
 
 

@@ -17,13 +17,14 @@ from video_assets.demo.home import DemoHome
 from video_assets.demo.uploads import lay_out_at
 from video_assets.search.query import search_text
 from video_assets.settings import Settings, load_settings
+from video_assets.stages.fleet_windows import draw_availability
 from video_assets.stages.frames import draw_contact_sheet
 from video_assets.stages.manifest import open_listing
 from video_assets.stages.status import chain_status
 from video_assets.storage.registry import open_store
 from video_assets.table_store.registry import open_tables
 from video_assets.table_store.table_store import TableStore
-from video_assets.tables import FRAMES
+from video_assets.tables import FLEET_WINDOWS, FRAMES
 from video_assets.vectors.vector_index import PointFilter
 
 QUERY = "rabbit"
@@ -47,13 +48,9 @@ def _run_demo(home: DemoHome, videos: Path | None) -> int:
     begun = time.monotonic()
     settings = load_settings()
     home.refuse_other()
-    sources = packaged_videos() if videos is None else videos_in(videos, settings.video_extensions)
-    if home.source is None:
-        count = lay_out(sources, home.uploads, settings.template())
-    else:
-        count = lay_out_at(sources, settings.source_uri(), settings.template())
+    footage = _lay_out(home, videos, settings) if settings.has_source else _fleet(settings)
     home.write()
-    console.print(f"{count} uploads of a small fleet, one corrupt and one empty among them: {settings.source_uri()}")
+    console.print(footage)
     before = objects(settings)
     failed = _materialize(console)
     after = objects(settings)
@@ -61,12 +58,28 @@ def _run_demo(home: DemoHome, videos: Path | None) -> int:
     console.print(f"\nObjects written: {written}. Seconds: {time.monotonic() - begun:.1f}\n")
     tables = open_tables(settings)
     _print_stages(console, tables, settings)
-    _print_passed_over(console, settings)
+    if settings.has_source:
+        _print_passed_over(console, settings)
     if videos is None:
         _print_search(console, settings)
     _draw(home, tables)
+    _draw_availability(console, home, tables, settings)
     _print_where_to_look(console, home)
     return failed
+
+
+def _lay_out(home: DemoHome, videos: Path | None, settings: Settings) -> str:
+    sources = packaged_videos() if videos is None else videos_in(videos, settings.video_extensions)
+    if home.source is None:
+        count = lay_out(sources, home.uploads, settings.template())
+    else:
+        count = lay_out_at(sources, settings.source_uri(), settings.template())
+    return f"{count} uploads of a small fleet, one corrupt and one empty among them: {settings.source_uri()}"
+
+
+def _fleet(settings: Settings) -> str:
+    asked = f"{' and '.join(settings.fleet_vehicles)}, cameras {' and '.join(settings.fleet_cameras)}"
+    return f"A fleet's batch API on {settings.fleet_url}, asked for the newest day of {asked}"
 
 
 def objects(settings: Settings) -> dict[str, str]:
@@ -121,6 +134,16 @@ def _draw(home: DemoHome, tables: TableStore) -> None:
     sheet = draw_contact_sheet(rows)
     if sheet is not None:
         home.contact_sheet.write_bytes(sheet)
+
+
+def _draw_availability(console: Console, home: DemoHome, tables: TableStore, settings: Settings) -> None:
+    """The newest day of the first vehicle of a fleet's batch API."""
+    for partition in islice(tables.partitions(FLEET_WINDOWS), 1) if settings.has_fleet else ():
+        rows = tables.read(FLEET_WINDOWS, partition)
+        image = draw_availability(partition, rows, settings)
+        if image is not None:
+            home.availability.write_bytes(image)
+            console.print(f"\nWhat the fleet's batch API had: {home.availability}", end="")
 
 
 def _print_where_to_look(console: Console, home: DemoHome) -> None:

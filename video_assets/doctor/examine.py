@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from video_assets.doctor.bucket import bucket_finding
 from video_assets.doctor.deadline import LIMIT_S, within
 from video_assets.doctor.finding import Finding
+from video_assets.doctor.fleet import fleet_finding
 from video_assets.doctor.index import index_finding
 from video_assets.doctor.installation import dagster_home_finding, packages_finding
 from video_assets.doctor.models import model_finding, sampling_finding
@@ -26,7 +27,9 @@ def examine(settings: Settings) -> Iterator[Finding]:
         "packages": packages_finding,
         "dagster home": dagster_home_finding,
         "source bucket": lambda settings: bucket_finding("source bucket", settings.source),
-        "source": source_finding,
+        # A fleet's batch API is a source too.
+        "source": lambda settings: source_finding(settings) if settings.has_source or not settings.has_fleet else None,
+        "fleet": fleet_finding,
         "store bucket": lambda settings: bucket_finding("store bucket", settings.store),
         "store": store_finding,
         "tables": tables_finding,

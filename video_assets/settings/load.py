@@ -19,6 +19,7 @@ def resolved_environment(settings: Settings) -> dict[str, str]:
         "store": settings.store,
         "index": settings.index,
         "model_cache": str(settings.model_cache.absolute()) if settings.model_cache else None,
+        "fleet_token_file": str(settings.fleet_token_file.absolute()) if settings.fleet_token_file else None,
     }
     resolved = {variable(field): place for field, place in places.items() if place is not None}
     return {**{name: value for name, value in environment().items() if value is not None}, **resolved}

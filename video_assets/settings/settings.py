@@ -268,7 +268,7 @@ class Settings(FramesSettings, FleetSettings, OssSettings, OdpsSettings, BaseSet
 
     @property
     def has_source(self) -> bool:
-        """Whether there is anything to read uploads from."""
+        """Whether there is anything to read uploads from; a fleet's batch API is none (see `has_fleet`)."""
         return self.source is not None or self.video_list is not None
 
     def source_uri(self) -> str:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
@@ -72,9 +73,9 @@ class FleetClient:
 
         def ask() -> str | None:
             with self._asked("GET", "/v1/video", query) as reply:
+                body = _head(reply.iter_raw())
                 if reply.status_code in NO_FOOTAGE:
                     return None
-                body = _head(reply)
                 if reply.status_code != 200:
                     raise _unexpected("/v1/video", reply, body)
                 return bag_name(_type(reply), body)
@@ -87,19 +88,28 @@ class FleetClient:
         Raises:
             NotReady, BrokenDownload, UnexpectedReply, FleetError, FleetStopped.
         """
-        self._wait_until_ready(name)
         part = path.with_name(path.name + ".part")
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.unlink(missing_ok=True)
         try:
-            begun = _Begun(part)
-            size = self._patiently(lambda: self._fetch_once(name, begun))
-            if size < self.min_valid_bytes:
-                cause = f"has {size} bytes, fewer than {self.min_valid_bytes}"
-                raise BrokenDownload(name, cause, "It is taken for an error of the service; ask again later.")
+            with part.open("wb") as file:
+                size = self.fetch_into(name, file)
             os.replace(part, path)  # noqa: PTH105
         finally:
             part.unlink(missing_ok=True)
+        return size
+
+    def fetch_into(self, name: str, file: BinaryIO) -> int:
+        """Waits until a bag is ready and writes it to an empty, seekable file, where an error may leave a part of it.
+
+        Raises:
+            NotReady, BrokenDownload, UnexpectedReply, FleetError, FleetStopped.
+        """
+        self._wait_until_ready(name)
+        begun = _Begun(file)
+        size = self._patiently(lambda: self._fetch_once(name, begun))
+        if size < self.min_valid_bytes:
+            cause = f"has {size} bytes, fewer than {self.min_valid_bytes}"
+            raise BrokenDownload(name, cause, "It is taken for an error of the service; ask again later.")
         return size
 
     def _wait_until_ready(self, name: str) -> None:
@@ -107,6 +117,8 @@ class FleetClient:
         while True:
             with self._asked(method, "/v1/download", {"filename": name}) as reply:
                 status = reply.status_code
+                if method == "HEAD":
+                    _head(reply.iter_raw())
             if status == 405 and method == "HEAD":
                 method = "GET"
                 continue
@@ -123,24 +135,24 @@ class FleetClient:
     def _fetch_once(self, name: str, begun: _Begun) -> int:
         """One try; what an earlier one left is gone on with where the server has ranges."""
         with self._asked("GET", "/v1/download", {"filename": name}) as reply:
-            url = self._where_it_lies(name, reply)
+            chunks = reply.iter_raw()
+            head = _head(chunks)
+            url = self._where_it_lies(name, reply, head)
             if url is None:
-                return begun.take(reply, name)
+                return begun.take(reply, chain([head], chunks), name)
+        pace_of(urlsplit(url).netloc, self.interval_s).wait()
         with _honest(name, url), self._http.stream("GET", url, headers=begun.range()) as reply:
             if reply.status_code not in (200, 206):
                 raise _status(name, reply)
-            return begun.take(reply, name)
+            return begun.take(reply, reply.iter_raw(), name)
 
-    def _where_it_lies(self, name: str, reply: httpx.Response) -> str | None:
+    def _where_it_lies(self, name: str, reply: httpx.Response, head: bytes) -> str | None:
         """The URL that a reply leads to; None where it is the bag."""
         if reply.status_code in REDIRECTS:
             return checked_url(str(reply.next_request.url) if reply.next_request else "", _type(reply), b"")
         if reply.status_code != 200:
             raise _status(name, reply)
-        length = reply.headers.get("content-length", "")
-        if length.isdigit() and int(length) > URL_BYTES:
-            return None
-        return presigned_url(_type(reply), _head(reply))
+        return presigned_url(_type(reply), head)
 
     @contextlib.contextmanager
     def _asked(self, method: str, path: str, query: dict[str, str]) -> Iterator[httpx.Response]:
@@ -167,7 +179,9 @@ class FleetClient:
         """One for all threads; it holds no token, since it goes to other hosts too."""
         import httpx
 
-        return httpx.Client(timeout=self.timeout_s, follow_redirects=False, trust_env=False)
+        # Bytes as they are: lengths are counted, and what broke off is gone on with.
+        headers = {"Accept-Encoding": "identity"}
+        return httpx.Client(timeout=self.timeout_s, follow_redirects=False, trust_env=False, headers=headers)
 
     def close(self) -> None:
         """Closes the connections; the client may be used again."""
@@ -189,7 +203,7 @@ class FleetClient:
 class _Begun:
     """A file under way over several tries. It is gone on with only where the server says that it is the same one."""
 
-    part: Path
+    file: BinaryIO
     etag: str = ""
 
     def range(self) -> dict[str, str]:
@@ -197,27 +211,29 @@ class _Begun:
         offset = self._size()
         return {"Range": f"bytes={offset}-", "If-Range": self.etag} if offset and self.etag else {}
 
-    def take(self, reply: httpx.Response, name: str) -> int:
-        """Writes the body and holds it against the length that was announced; returns the size of the whole."""
+    def take(self, reply: httpx.Response, chunks: Iterable[bytes], name: str) -> int:
+        """Writes the body, also what arrives before a break, and holds it against the length that was announced.
+
+        Returns the size of the whole.
+        """
         offset = self._size() if reply.status_code == 206 else 0
         if reply.status_code == 206 and not reply.headers.get("content-range", "").startswith(f"bytes {offset}-"):
             self.etag = ""
             raise _TryAgain(name, "another range than the one asked for arrived", "Ask again.")
         self.etag = reply.headers.get("etag", "")
         length = reply.headers.get("content-length", "")
-        with self.part.open("r+b" if offset else "wb") as out:
-            out.seek(offset)
-            # As it arrives: with a size of chunks, what came before a break would be lost.
-            for chunk in reply.iter_raw():
-                out.write(chunk)
-            size = out.tell()
+        self.file.seek(offset)
+        self.file.truncate()
+        for chunk in chunks:
+            self.file.write(chunk)
+        size = self.file.tell()
         whole = reply.headers.get("content-range", "").rpartition("/")[2] if offset else length
         if whole.isdigit() and size != int(whole):
             raise _TryAgain(name, f"{size} bytes of {whole} arrived", "Ask again.")
         return size
 
     def _size(self) -> int:
-        return self.part.stat().st_size if self.part.exists() else 0
+        return self.file.seek(0, os.SEEK_END)
 
 
 def _give_up(state: RetryCallState) -> Any:
@@ -239,10 +255,10 @@ def _honest(item: str, url: str) -> Iterator[None]:
         raise _TryAgain(item, cause, "Look at the network, and at the service.") from error
 
 
-def _head(reply: httpx.Response) -> bytes:
-    """The beginning of a body, enough for a name or a URL."""
+def _head(chunks: Iterator[bytes]) -> bytes:
+    """The beginning of a body, enough for a name or a URL. A connection whose body was read to its end is kept."""
     body = b""
-    for chunk in reply.iter_bytes(URL_BYTES):
+    for chunk in chunks:
         body += chunk
         if len(body) > URL_BYTES:
             break

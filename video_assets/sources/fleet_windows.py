@@ -15,6 +15,7 @@ from datetime import date as Date
 from zoneinfo import ZoneInfo
 
 from video_assets.errors import VideoAssetsError
+from video_assets.settings import Settings
 
 LOOK_BACK_DAYS = 5
 SKIP_AHEAD_S = 300
@@ -76,17 +77,23 @@ def sample(windows: list[Window], count: int, seed: int) -> list[Window]:
 
 
 def chosen_windows(
-    timezone: str, day: Date | None, hours: str | None, count: int | None, seed: int, *, now: datetime | None = None
+    settings: Settings,
+    day: Date | None,
+    hours: str | None,
+    count: int | None,
+    seed: int,
+    *,
+    now: datetime | None = None,
 ) -> tuple[Date, list[Window]]:
-    """The windows of a day (the newest, for None) of a named zone, of some hours, or so many drawn at random.
+    """The windows of a day (the newest, for None), of some hours, or so many drawn at random.
 
     Raises:
         InvalidWindows.
     """
-    zone, now = ZoneInfo(timezone), now or datetime.now(UTC)
+    zone, now = ZoneInfo(settings.timezone), now or datetime.now(UTC)
     day = day or newest_day(zone, now)
-    check_day(day, zone, now)
-    windows = day_windows(day, zone)
+    check_day(day, zone, now, look_back_days=settings.fleet_lookback_days)
+    windows = day_windows(day, zone, length_s=settings.fleet_window_s, step_s=settings.fleet_step_s)
     if hours is not None:
         windows = within_hours(windows, hours, zone)
     return day, windows if count is None else sample(windows, count, seed)

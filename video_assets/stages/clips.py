@@ -59,7 +59,7 @@ class ClipTask:
 def recipe(settings: Settings) -> Recipe:
     """What decides the table besides the manifest."""
     parameters = _parameters(settings.clips_mode, _windowing(settings))
-    if SUFFIX in settings.video_extensions:
+    if SUFFIX in settings.video_extensions or settings.has_fleet:
         parameters |= {**_bagging(settings).parameters, "bag_version": BAG_VERSION}
     return Recipe(CODE_VERSION, parameters)
 

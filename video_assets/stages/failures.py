@@ -31,7 +31,7 @@ def failed_items(fold: Fold, settings: Settings) -> list[FailedItem]:
     """Every item of the fold that has failed rows, in the order of the rows."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in _failed_rows(fold):
-        groups.setdefault((row.get("video_path"), row.get("clip_id"), row.get("model")), []).append(row)
+        groups.setdefault((_name(row), row.get("clip_id"), row.get("model")), []).append(row)
     return [_item(rows, settings) for rows in groups.values()]
 
 
@@ -41,9 +41,16 @@ def _failed_rows(fold: Fold) -> Iterator[dict[str, Any]]:
 
 def _item(rows: list[dict[str, Any]], settings: Settings) -> FailedItem:
     row = rows[0]
-    path = row.get("video_path") or row.get("model") or ""
+    path = _name(row) or row.get("model") or ""
     reason = str(row["error_msg"]).removeprefix(f"{path}: ")
     return FailedItem(source_key(path, settings), reason, row["error_stage"], row["attempts"] or 0, len(rows))
+
+
+def _name(row: dict[str, Any]) -> str | None:
+    """The video of a row; of a window of a fleet's batch API, its camera and start."""
+    if "start_time" in row and "video_path" not in row:
+        return f"{row['camera']} {row['start_time']:%Y-%m-%d %H:%M:%S}"
+    return row.get("video_path")
 
 
 def source_key(video_path: str, settings: Settings) -> str:

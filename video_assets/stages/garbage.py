@@ -25,7 +25,7 @@ from video_assets.stages.item_objects import (
     RECORD,
     ItemObject,
     NamedObjects,
-    is_committed,
+    is_kept,
     item_object,
     named_objects,
     partition_of,
@@ -117,7 +117,7 @@ class _Collection:
     def count_others(self, infos: Iterable[ObjectInfo]) -> None:
         """Objects that belong to no item: committed tables, and what nobody here knows."""
         for info in infos:
-            if not is_committed(info.key):
+            if not is_kept(info.key):
                 self.count("", "object", UNKNOWN, 1, info.size_bytes, taken=False)
 
     def partition(self, table: Table, partition: Partition, infos: list[ObjectInfo]) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from video_assets.keys import InvalidId, Partition, blobs_prefix, data_key, items_prefix
+from video_assets.keys import InvalidId, Partition, blobs_prefix, data_key, fleet_bag_window, items_prefix
 from video_assets.stages.items import BLOB_COLUMN
 from video_assets.storage.object_store import ObjectInfo, ObjectStore
 from video_assets.table_store.table_store import PartitionNotFound, TableError, TableStore
-from video_assets.tables import BY_NAME, CLIPS, EMBEDDINGS, FRAMES, ITEM, Table
+from video_assets.tables import BY_NAME, CLIPS, EMBEDDINGS, FLEET_WINDOWS, FRAMES, ITEM, Table
 
 ITEM_TABLES = (CLIPS, FRAMES, EMBEDDINGS)
 """The tables that have records and blobs."""
@@ -110,13 +110,28 @@ def _blob_match(key: str, table: Table, partition: Partition) -> re.Match[str] |
     return _BLOB_OBJECT.fullmatch(key.removeprefix(prefix)) if key.startswith(prefix) else None
 
 
-def is_committed(key: str) -> bool:
-    """Whether a key is that of a committed table, of one partition or unpartitioned."""
+def is_kept(key: str) -> bool:
+    """Whether a key is that of a committed table, of one partition or unpartitioned, or of a bag of a fleet's batch API
+    or an answer of it: these are a source, and stay.
+    """
     name, _, rest = key.partition("/")
     if name not in BY_NAME:
         return False
+    if name == FLEET_WINDOWS.name and (match := _PLACE.fullmatch(key)):
+        return _is_of_fleet(key, match[2])
     path, _, file = rest.rpartition("/")
     try:
         return key == data_key(name, Partition.from_path(path) if path else None) and bool(file)
     except InvalidId:
         return False
+
+
+def _is_of_fleet(key: str, path: str) -> bool:
+    try:
+        partition = Partition.from_path(path)
+    except InvalidId:
+        return False
+    if key == data_key(FLEET_WINDOWS.name, partition):
+        return True
+    is_answer = re.fullmatch(r"[0-9]+-[0-9a-f]+\.jsonl", key.removeprefix(items_prefix(FLEET_WINDOWS.name, partition)))
+    return is_answer is not None or fleet_bag_window(FLEET_WINDOWS.name, partition, key) is not None

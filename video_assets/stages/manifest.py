@@ -21,10 +21,13 @@ from video_assets.storage.object_store import ObjectInfo, ObjectNotFound, Object
 from video_assets.storage.registry import open_store
 from video_assets.table_store.provenance import Recipe
 from video_assets.table_store.table_store import Fold, PartitionNotFound, TableStore
-from video_assets.tables import OK, UNMATCHED, VIDEO_MANIFEST
+from video_assets.tables import FLEET_WINDOWS, OK, UNMATCHED, VIDEO_MANIFEST
 
 CODE_VERSION = "1"
 """Raised when the same listing would give other rows."""
+
+FLEET_API = "fleet_api"
+"""The column `source` of bags of a fleet's batch API."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,36 +71,63 @@ def build_manifest(
     report: Callable[[str], None] | None = None,
     on_source_delete: OnSourceDelete | None = None,
 ) -> Manifest:
-    """Lists the partition's uploads. A listing that cannot be finished raises: it is never taken for empty.
+    """The partition's uploads, and its bags of a fleet's batch API. A listing that cannot be finished raises: it is
+    never taken for empty.
 
     Videos of the earlier manifest that are gone from the source stay, with `source_deleted_at`, or go, as
     `on_source_delete` (by default the setting) says; see `deletions`.
     """
     begun = time.monotonic()
-    listing = open_listing(settings, with_files=True, report=report)
+    # With neither, what is missing is told.
+    listing = None
+    if settings.has_source or not settings.has_fleet:
+        listing = open_listing(settings, with_files=True, report=report)
     base = tables.version(VIDEO_MANIFEST, partition)
     earlier = _earlier(tables, partition)
-    uploads = [_row(listing, upload) for upload in listing.partition(partition)]
+    bags, bags_version = _bags(partition, tables) if settings.has_fleet else ([], None)
+    uploads = [] if listing is None else [_row(listing, upload) for upload in listing.partition(partition)]
     # By what they name: a row of the same video through another endpoint is the same row.
-    listed = {without_endpoint(row["video_path"]) for row in uploads}
+    listed = {without_endpoint(row["video_path"]) for row in (*uploads, *bags)}
     kept = [row for row in earlier if without_endpoint(row["video_path"]) not in listed]
-    still = [row for row in (_still(row, partition, listing) for row in kept) if row is not None]
-    removal = _remove(partition, listing, earlier, listed, still, settings, on_source_delete)
-    rows = uploads + [row for row in still if row["video_path"] not in removal.paths]
+    removal = NOTHING_REMOVED
+    if listing is not None:
+        kept = [row for row in (_still(row, partition, listing) for row in kept) if row is not None]
+        removal = _remove(partition, listing, earlier, listed, kept, settings, on_source_delete)
+    rows = uploads + bags + [row for row in kept if row["video_path"] not in removal.paths]
     known = {(without_endpoint(row["video_path"]), row["etag"]) for row in earlier}
-    made = sum((without_endpoint(row["video_path"]), row["etag"]) not in known for row in uploads)
+    made = sum((without_endpoint(row["video_path"]), row["etag"]) not in known for row in uploads + bags)
     table = VIDEO_MANIFEST.rows(sorted(rows, key=lambda row: row["video_path"]))
+    scan = _scan(table.to_pylist(), listing.store) if listing else PartitionScan()
     fold = Fold(
         VIDEO_MANIFEST,
         partition,
         table,
         base,
         made=made,
-        upstream_version=_scan(table.to_pylist(), listing.store).fingerprint,
+        upstream_version=str(MadeOf(scan.fingerprint, bags_version)),
         recipe=recipe(settings),
         seconds=time.monotonic() - begun,
     )
+    if listing is None:
+        return Manifest(fold, {}, [])
     return Manifest(fold, dict(listing.skipped), listing.named_examples(), removal)
+
+
+@dataclass(frozen=True, slots=True)
+class MadeOf:
+    """Data versions of what a manifest is made of: the uploads, and the day of `fleet_windows` if there was one."""
+
+    uploads: str
+    bags: str | None
+
+    def __str__(self) -> str:
+        return self.uploads if self.bags is None else f"{self.uploads}+{self.bags}"
+
+
+def parts_of(upstream_version: str | None) -> MadeOf:
+    """The parts of a manifest's `upstream_version`."""
+    uploads, plus, bags = (upstream_version or "").partition("+")
+    return MadeOf(uploads, bags if plus else None)
 
 
 def _remove(
@@ -182,10 +212,11 @@ def manifest_scan(partition: Partition, tables: TableStore, source: SourceStore)
 
 
 def _scan(rows: list[Row], source: SourceStore) -> PartitionScan:
-    """The present objects among a manifest's rows, as a scan of the source sees them."""
+    """The present uploads among a manifest's rows, as a scan of the source sees them."""
     scan = PartitionScan()
     for row in rows:
-        key = source.key_of(row["video_path"]) if row["source_deleted_at"] is None else None
+        is_upload = row["source_deleted_at"] is None and row["source"] != FLEET_API
+        key = source.key_of(row["video_path"]) if is_upload else None
         if key is not None:
             scan.add(key, row["size_bytes"], row["etag"])
     return scan
@@ -211,6 +242,28 @@ def _row(listing: Listing, upload: Upload) -> Row:
         "camera": upload.fields.camera,
         "start_time": upload.fields.start_time,
         "source": listing.objects.kind,
+        "status": OK,
+        "attempts": 1,
+    }
+
+
+def _bags(partition: Partition, tables: TableStore) -> tuple[list[Row], str | None]:
+    """The rows of the day's bags, and the data version of what says so; None where the day was not asked for."""
+    # Read before the rows: where another run commits between, they are newer than what is noted, and made again later.
+    windows = tables.provenance(FLEET_WINDOWS, partition)
+    try:
+        rows = tables.read(FLEET_WINDOWS, partition).to_pylist()
+    except PartitionNotFound:
+        return [], None
+    version = windows.data_version if windows else None
+    return [_bag_row(row) for row in rows if row["bag_uri"] is not None], version
+
+
+def _bag_row(bag: Row) -> Row:
+    return {
+        "video_path": bag["bag_uri"],
+        **{name: bag[name] for name in ("size_bytes", "last_modified", "etag", "camera", "start_time")},
+        "source": FLEET_API,
         "status": OK,
         "attempts": 1,
     }

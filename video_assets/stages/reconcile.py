@@ -18,7 +18,7 @@ from video_assets.stages.reconcile_cursor import OpenPartition, ReconcileCursor
 from video_assets.stages.staleness import Outdated, PartitionState, examine, examine_day
 from video_assets.table_store.provenance import Recipe
 from video_assets.table_store.table_store import TableStore
-from video_assets.tables import CHAIN, FLEET_DAILY, VIDEO_MANIFEST
+from video_assets.tables import CHAIN, FLEET_DAILY, FLEET_WINDOWS, VIDEO_MANIFEST
 
 MAX_REQUESTS = 50
 """Requests of a tick; what is more waits for the next."""
@@ -152,6 +152,8 @@ class Reconciler:
             seen = self.uploads([Partition(day, vehicle) for day in block for vehicle in self.vehicles])
             for day in block:
                 found = {partition for partition in seen if partition.date == day}
+                if FLEET_WINDOWS.name in self.now:
+                    found |= {*self.tables.partitions(FLEET_WINDOWS, day)}
                 yield day, sorted({*found, *self.tables.partitions(VIDEO_MANIFEST, day)})
 
     def _look(self, partitions: Sequence[Partition]) -> Iterator[tuple[Sequence[Outdated], str]]:

@@ -11,10 +11,19 @@ from typing import Literal
 
 from video_assets.keys import Partition, content_id
 from video_assets.settings import Settings
-from video_assets.stages import clips, embeddings, fleet_daily, frames, manifest, vector_index
+from video_assets.stages import clips, embeddings, fleet_daily, fleet_windows, frames, manifest, vector_index
 from video_assets.table_store.provenance import Provenance, Recipe
 from video_assets.table_store.table_store import TableStore
-from video_assets.tables import CHAIN, CLIPS, EMBEDDINGS, FLEET_DAILY, FRAMES, VECTOR_INDEX, VIDEO_MANIFEST
+from video_assets.tables import (
+    CHAIN,
+    CLIPS,
+    EMBEDDINGS,
+    FLEET_DAILY,
+    FLEET_WINDOWS,
+    FRAMES,
+    VECTOR_INDEX,
+    VIDEO_MANIFEST,
+)
 
 RECIPES: Mapping[str, Callable[[Settings], Recipe]] = {
     VIDEO_MANIFEST.name: manifest.recipe,
@@ -63,8 +72,9 @@ class PartitionState:
 
 
 def recipes(settings: Settings) -> dict[str, Recipe]:
-    """The recipe of every table as it is now."""
-    return {name: recipe(settings) for name, recipe in RECIPES.items()}
+    """The recipe of every table as it is now; that of `fleet_windows` only where a fleet's batch API is asked."""
+    found = {name: recipe(settings) for name, recipe in RECIPES.items()}
+    return {**found, FLEET_WINDOWS.name: fleet_windows.recipe(settings)} if settings.has_fleet else found
 
 
 def examine(
@@ -77,13 +87,18 @@ def examine(
         uploads: the data version of the partition's uploads; None where nobody has looked.
     """
     known = {table.name: tables.provenance(table, partition) for table in CHAIN}
+    windows = tables.provenance(FLEET_WINDOWS, partition) if FLEET_WINDOWS.name in now else None
     outdated = []
-    expected = uploads
-    source, has_source = "the uploads", uploads is not None
+    expected, source = None, ""
+    has_source = uploads is not None or windows is not None
     for table in CHAIN:
         provenance = known[table.name]
         if provenance is not None:
-            reasons = _reasons(provenance, now[table.name], source, expected)
+            recipe = now[table.name]
+            if table is VIDEO_MANIFEST:
+                reasons = _manifest_reasons(provenance, recipe, uploads, windows)
+            else:
+                reasons = _reasons(provenance, recipe, source, expected)
             if reasons:
                 outdated.append(Outdated(table.name, "stale", reasons))
             has_source = True
@@ -107,6 +122,18 @@ def examine_day(
     if tables.version(FLEET_DAILY, day) is not None:
         return Outdated(FLEET_DAILY.name, "stale", (UNKNOWN,))
     return Outdated(FLEET_DAILY.name, "missing", (NEVER_MADE,)) if versions else None
+
+
+def _manifest_reasons(
+    stored: Provenance, now: Recipe, uploads: str | None, windows: Provenance | None
+) -> tuple[str, ...]:
+    """A manifest may be made of two things, and nobody may have looked at one of them."""
+    made_of = manifest.parts_of(stored.upstream_version)
+    changed = uploads is not None and made_of.uploads != uploads
+    reasons = ["the uploads changed since"] if changed else []
+    if windows is not None and made_of.bags != windows.data_version:
+        reasons.append(f"{FLEET_WINDOWS.name} changed since")
+    return (*reasons, *_reasons(stored, now, "", None))
 
 
 def _reasons(stored: Provenance, now: Recipe, source: str, expected: str | None) -> tuple[str, ...]:

@@ -11,7 +11,17 @@ from video_assets.stages.failures import source_key
 from video_assets.stages.fleet_daily import Versions, data_versions
 from video_assets.stages.staleness import Outdated, examine, examine_day, recipes
 from video_assets.table_store.table_store import TableError, TableStore
-from video_assets.tables import CHAIN, FAILED, FILTERED, FLEET_DAILY, OK, UNMATCHED, VIDEO_MANIFEST, Table
+from video_assets.tables import (
+    CHAIN,
+    FAILED,
+    FILTERED,
+    FLEET_DAILY,
+    FLEET_WINDOWS,
+    OK,
+    UNMATCHED,
+    VIDEO_MANIFEST,
+    Table,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +83,9 @@ def chain_status(tables: TableStore, settings: Settings) -> tuple[list[StageStat
         if found := examine_day(day, versions[day.date], tables, now):
             outdated.append((day, found))
     statuses, failures = [], []
-    for table in (*CHAIN, FLEET_DAILY):
+    asked = (FLEET_WINDOWS,) if settings.has_fleet else ()
+    for table in (*asked, *CHAIN, FLEET_DAILY):
+        partitions.setdefault(table.name, list(tables.partitions(table)))
         counts, failed = _count_rows(tables, table, partitions[table.name])
         failures += failed
         statuses.append(_stage(table.name, partitions[table.name], outdated, counts, failed))

@@ -7,7 +7,6 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +107,13 @@ def test_a_bag_that_is_never_ready_is_given_up(api: FleetApi, tmp_path: Path) ->
     assert not [*tmp_path.iterdir()]
 
 
+@pytest.mark.parametrize("way", ["chunked", "direct"])
+@pytest.mark.parametrize("size", [1000, 8191, 8192, 8193, 40_000])
+def test_a_bag_of_any_size_may_come_by_itself(api: FleetApi, tmp_path: Path, way: str, size: int) -> None:
+    api.way, api.bags["veh-1", "front", START] = way, BAG[:size]
+    assert fetched(api, tmp_path) == BAG[:size]
+
+
 @pytest.mark.parametrize("way", ["redirect-302", "direct"])
 def test_a_broken_transfer_is_gone_on_with(api: FleetApi, tmp_path: Path, way: str) -> None:
     api.way, api.cuts = way, [30_000, 20_000]
@@ -151,10 +157,11 @@ def test_retry_after_is_kept_by_all(api: FleetApi) -> None:
 
 
 def test_the_rate_is_kept_over_all_clients(api: FleetApi) -> None:
+    begun = time.monotonic()
     for _ in range(3):
         client(api, interval_s=0.25).find("veh-1", "front", START, START + 30)
-    times = [asked.at_s for asked in api.asked]
-    assert min(b - a for a, b in pairwise(times)) >= 0.2
+    assert time.monotonic() - begun >= 0.5, "the third waits for its turn"
+    assert len(api.asked) == 3
 
 
 @pytest.mark.parametrize("status", [401, 403])

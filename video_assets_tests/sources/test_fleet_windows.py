@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from datetime import date as Date
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from pydantic import SecretStr
 
 from video_assets.path_template import PathTemplate
 from video_assets.sources.fleet_client import FleetClient
-from video_assets.sources.fleet_fetch import Camera, FleetFetch
+from video_assets.sources.fleet_fetch import FleetFetch
+from video_assets.sources.fleet_states import Camera, FolderWindows
 from video_assets.sources.fleet_token import FleetToken
 from video_assets.sources.fleet_windows import (
     InvalidWindows,
@@ -105,7 +107,8 @@ class Service:
             self.api.url, FleetToken(SecretStr(TOKEN)), interval_s=0, min_valid_bytes=1, sleep=lambda seconds: None
         )
         template = PathTemplate("{vehicle}/{date:%Y-%m-%d}/{camera}/{start:%H%M%S}{ext}", (".bag",), UTC_ZONE, UTC_ZONE)
-        result = FleetFetch(client, self.root, template, **options).run([(Camera("veh-1", "front", DAY), windows)])
+        place = partial(FolderWindows, self.root, template)
+        result = FleetFetch(client, place, **options).run([(Camera("veh-1", "front", DAY), windows)])
         assert not result.errors
         return dict(result.counts)
 
@@ -180,6 +183,6 @@ def test_a_refused_token_stops_and_a_rerun_goes_on(service: Service) -> None:
     service.api.bags = {("veh-1", "front", start): b"#ROSBAG V2.0\n" + b"x" * 9_000 for start in there}
     service.fetch(windows[:7])
     service.api.token = "another"
-    assert service.fetch(windows) == {"earlier": 7}
+    assert service.fetch(windows) == {"earlier": 7, "left": 13}
     service.api.token = TOKEN
     assert service.fetch(windows) == {"earlier": 7, "saved": 13}

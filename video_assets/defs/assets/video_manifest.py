@@ -16,13 +16,17 @@ from video_assets.defs.assets.table_asset import (
     materialize,
     warn_of_failures,
 )
+from video_assets.defs.automation import REFRESH_ON_FETCHED_BAGS
 from video_assets.defs.checks import deletions_check, deletions_result, uniqueness_check, uniqueness_result
 from video_assets.defs.partitions import date_by_vehicle
+from video_assets.defs.resources import deployment
 from video_assets.settings import Settings
 from video_assets.stages.failures import failed_items
 from video_assets.stages.manifest import CODE_VERSION, Manifest, build_manifest, build_unmatched
 from video_assets.table_store.table_store import TableStore
-from video_assets.tables import UNMATCHED, VIDEO_MANIFEST
+from video_assets.tables import FLEET_WINDOWS, UNMATCHED, VIDEO_MANIFEST
+
+_fetches = deployment()[0].has_fleet
 
 
 def make_manifest(making: Making) -> Made:
@@ -39,8 +43,14 @@ def make_manifest(making: Making) -> Made:
 
 
 @dg.asset(
-    **declare(VIDEO_MANIFEST, code_version=CODE_VERSION, kinds={"parquet"}, partitions_def=date_by_vehicle),
-    deps=[raw_uploads],
+    **declare(
+        VIDEO_MANIFEST,
+        code_version=CODE_VERSION,
+        kinds={"parquet"},
+        partitions_def=date_by_vehicle,
+        condition=REFRESH_ON_FETCHED_BAGS if _fetches else None,
+    ),
+    deps=[raw_uploads, *([FLEET_WINDOWS.name] if _fetches else [])],
     check_specs=[uniqueness_check(VIDEO_MANIFEST), deletions_check()],
 )
 def video_manifest(
