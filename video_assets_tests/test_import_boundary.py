@@ -9,10 +9,11 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "video_assets"
 
-GROUND = {"errors", "plural", "keys", "path_template", "topic_template", "tables", "settings"}
+GROUND = {"errors", "plural", "mp4_boxes", "keys", "path_template", "topic_template", "tables", "settings"}
 MAY_IMPORT = {
     "errors": set(),
     "plural": set(),
+    "mp4_boxes": set(),
     "keys": {"errors"},
     "path_template": {"errors", "keys"},
     "topic_template": {"path_template"},
@@ -21,7 +22,8 @@ MAY_IMPORT = {
     "storage": GROUND,
     "table_store": GROUND | {"storage"},
     "sources": GROUND | {"storage"},
-    "video": {"errors"},
+    "uploads": GROUND | {"storage"},
+    "video": {"errors", "mp4_boxes"},
     "work": {"errors"},
     "embedding": {"errors"},
     "vectors": {"errors"},
@@ -38,7 +40,8 @@ MAY_IMPORT = {
     "demo": GROUND | {"dagster_home", "storage", "table_store", "stages", "search", "vectors", "defs", "definitions"},
     "cli": GROUND
     | {"dagster_home", "dagster_processes", "definitions", "defs", "demo", "doctor"}
-    | {"downloads", "search", "sources", "stages", "storage", "table_store", "vectors", "video"},
+    | {"downloads", "search", "sources", "stages", "storage", "table_store", "uploads", "vectors"}
+    | {"video"},
     "downloads": GROUND | {"storage", "table_store"},
     "__init__": {"downloads"},
 }
