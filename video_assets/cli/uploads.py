@@ -118,7 +118,7 @@ def upload_status_command(
     if not found:
         typer.echo(f"no video files in {folder}")
         return
-    rows = [[s.name, s.state, f"{s.sent_bytes / 1e6:.1f} of {s.size / 1e6:.1f} MB", s.uri] for s in found]
+    rows = [[s.name, s.state, f"{s.sent_bytes / 1e6:.2f} of {s.size / 1e6:.2f} MB", s.uri] for s in found]
     print_table(["file", "state", "in the store", "uri"], rows)
 
 

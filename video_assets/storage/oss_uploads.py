@@ -86,6 +86,7 @@ class OssPartUpload(PartUpload):
 
     def __init__(self, upload: OssMultipartUpload) -> None:
         self._upload = upload
+        self._info: ObjectInfo | None = None
 
     @property
     def upload_id(self) -> str:
@@ -101,7 +102,8 @@ class OssPartUpload(PartUpload):
         return _told(number, self._upload.sent[number])
 
     def complete(self) -> ObjectInfo:
-        return self._upload.complete()
+        self._info = self._info or self._upload.complete()
+        return self._info
 
     def abort(self) -> None:
         self._upload.abort()

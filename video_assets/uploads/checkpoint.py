@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from video_assets.storage.object_store import ObjectNotFound, ObjectStore
+from video_assets.storage.object_store import ObjectNotFound, ObjectStore, StoreError
 from video_assets.storage.part_uploads import PartUpload, PendingUpload, UploadedPart
 from video_assets.uploads.errors import InvalidWatch
 from video_assets.uploads.record import SUFFIX, parsed
@@ -131,7 +131,7 @@ class WrittenCheckpoint(Checkpoint):
     def take_up(self, key: str, part_bytes: int) -> tuple[Begun, PartUpload] | None:
         begun = _made(Begun, self._values.get(f"upload\n{key}"))
         if begun is None:
-            return None
+            return self._found_in_store(key, part_bytes)
         texts = [text for _, text in self._values.below(f"part\n{key}\n")]
         sent = [part for part in (_made(UploadedPart, text) for text in texts) if part is not None]
         upload = self._store.uploads.resume(key, begun.upload_id, part_bytes=begun.part_bytes, parts=sent)
@@ -154,8 +154,23 @@ class WrittenCheckpoint(Checkpoint):
         return None if text is None else parsed(text.encode())
 
     def sent_bytes(self, key: str) -> int | None:
+        if self._values.get(f"upload\n{key}") is None:
+            return None
         taken = self.take_up(key, 1)
         return None if taken is None else _sum(taken[1])
+
+    def _found_in_store(self, key: str, part_bytes: int) -> tuple[Begun, PartUpload] | None:
+        """What the store has where nothing is written down (a checkpoint that was lost), if it may be asked."""
+        try:
+            found = StoreCheckpoint(self._store).take_up(key, part_bytes)
+        except StoreError:
+            return None
+        if found is not None:
+            begun, upload = found
+            self.begin(key, begun)
+            for part in upload.parts.values():
+                self.add(key, part)
+        return found
 
     def _forget(self, key: str) -> None:
         names = [name for name, _ in self._values.below(f"part\n{key}\n")]

@@ -81,6 +81,7 @@ class Watcher:
         """
         folder, uri = self.tools.folder, self.tools.store.uri
         with one_watcher(folder, uri), folder_events(folder, self._wake), contextlib.suppress(Stopped):
+            _logger.info("watching %s for %s", folder, uri)
             while not self.tools.stop.is_set():
                 self._wake.clear()
                 wait_s = self._pass()
@@ -146,7 +147,7 @@ class Watcher:
             self._done[file.name] = file.version
             if tally.files_done > files_before:
                 sent_mb, seconds = (tally.bytes_sent - bytes_before) / 1e6, time.monotonic() - begun
-                words = "uploaded %s to %s: %.1f MB, of which %.1f MB were sent now, in %.1f s"
+                words = "uploaded %s to %s: %.2f MB, of which %.2f MB were sent now, in %.1f s"
                 _logger.info(words, file.name, place, source.size / 1e6, sent_mb, seconds)
             if self.tools.options.is_deleted_after and state is State.READY:
                 self._delete(source, is_there)
