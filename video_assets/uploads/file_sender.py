@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from video_assets.storage.object_store import ObjectInfo, ObjectNotFound, ObjectUnreadable, StoreError
+from video_assets.storage.object_store import InvalidKey, ObjectInfo, ObjectNotFound, ObjectUnreadable, StoreError
 from video_assets.storage.part_uploads import Part, PartUpload, UploadedPart
 from video_assets.uploads.checkpoint import Begun, abort
 from video_assets.uploads.connections import in_parallel
@@ -73,13 +73,15 @@ class FileSender:
             known = record.get("generation")
             generation = (known if isinstance(known, int) else 0) + (not grew_from(record, source))
         stream = Stream(self._tools.host, str(source.path), generation)
+        why = ""
         for _ in range(TRIES):
             try:
                 return self._send(source, key, stream)
             except (ObjectNotFound, _Afresh) as reason:
-                _logger.info("%s is sent from its beginning: %s", source.name, reason)
+                why = str(reason)
+                _logger.info("%s is sent from its beginning: %s", source.name, why)
                 self._drop(key, Cut.of(source, self._tools.options.part_bytes))
-        cause = f"was lost by the store {TRIES} times in a row"
+        cause = f"was begun {TRIES} times in a row in vain ({why})"
         raise UploadError(self._tools.store.uri_of(key), cause, "Look at the store's rules for unfinished uploads.")
 
     def _send(self, source: SourceFile, key: str, stream: Stream) -> dict[str, Any]:
@@ -150,7 +152,7 @@ class FileSender:
     def _complete(self, upload: PartUpload) -> ObjectInfo:
         try:
             return self._tools.in_store(upload.complete)
-        except (ObjectNotFound, ObjectUnreadable):
+        except (ObjectNotFound, ObjectUnreadable, InvalidKey):
             raise
         except StoreError as error:
             raise _Afresh(error) from error
