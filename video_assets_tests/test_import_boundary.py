@@ -9,11 +9,17 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "video_assets"
 
-GROUND = {"errors", "environment", "plural", "sizes", "keys"} | {"path_template", "topic_template", "tables", "settings"}
+GROUND = {"errors", "environment", "plural", "sizes", "mp4_boxes", "keys"} | {
+    "path_template",
+    "topic_template",
+    "tables",
+    "settings",
+}
 MAY_IMPORT = {
     "errors": set(),
     "plural": set(),
     "sizes": set(),
+    "mp4_boxes": set(),
     "keys": {"errors"},
     "path_template": {"errors", "keys"},
     "topic_template": {"path_template"},
@@ -23,7 +29,8 @@ MAY_IMPORT = {
     "storage": GROUND,
     "table_store": GROUND | {"storage"},
     "sources": GROUND | {"storage"},
-    "video": {"errors"},
+    "uploads": GROUND | {"storage"},
+    "video": {"errors", "mp4_boxes"},
     "work": {"errors"},
     "embedding": {"errors"},
     "vectors": {"errors"},
@@ -41,7 +48,8 @@ MAY_IMPORT = {
     | {"dagster_home", "sources", "storage", "table_store", "stages", "search", "vectors", "defs", "definitions"},
     "cli": GROUND
     | {"dagster_home", "dagster_processes", "definitions", "defs", "demo", "doctor"}
-    | {"archive", "downloads", "search", "sources", "stages", "storage", "table_store", "vectors", "video"},
+    | {"archive", "downloads", "search", "sources", "stages", "storage", "table_store", "uploads", "vectors"}
+    | {"video"},
     "downloads": GROUND | {"storage", "table_store"},
     "archive": GROUND | {"downloads", "folder_probe"},
     "__init__": {"downloads"},

@@ -16,6 +16,7 @@ from video_assets.cli.manifest import manifest_app
 from video_assets.cli.search import search_app
 from video_assets.cli.setup import setup_app
 from video_assets.cli.upkeep import upkeep_app
+from video_assets.cli.uploads import upload_app
 from video_assets.errors import VideoAssetsError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
@@ -24,6 +25,7 @@ for commands in (setup_app, upkeep_app, search_app, downloads_app, archive_app):
 app.add_typer(manifest_app, name="manifest")
 app.add_typer(frames_app, name="frames")
 app.add_typer(fleet_app, name="fleet")
+app.add_typer(upload_app, name="upload")
 
 
 def _print_version(asked: bool) -> None:

@@ -101,6 +101,11 @@ class Settings(FramesSettings, FleetSettings, OssSettings, OdpsSettings, BaseSet
         description="keep: rows of videos deleted at the source stay, marked. remove: they go, with all that was made "
         "of them, unless too many are gone at once.",
     )
+    upload_checkpoint: SecretStr | None = Field(
+        None,
+        description="Where `upload watch` writes down what is under way: sqlite:///PATH or redis://HOST:6379/0; the "
+        "store's own state if unset.",
+    )
     silent_after_h: float = Field(
         48,
         gt=0,

@@ -13,7 +13,6 @@ import stat
 from collections.abc import Iterator
 
 from video_assets.storage.local_files import encode_key, unavailable_on_os_error
-from video_assets.storage.local_temporary import Temporary
 from video_assets.storage.object_store import InvalidKey, ObjectExists
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -22,8 +21,8 @@ _PUBLISH_TRIES = 100
 """A delete may remove an emptied folder between its opening and the rename into it; more often is a broken disk."""
 
 
-def publish(temporary: Temporary, root: bytes, key: str, item: str, *, if_absent: bool) -> None:
-    """Gives a finished temporary the name of `key`, in one step and on the disk.
+def publish(path: bytes, root: bytes, key: str, item: str, *, if_absent: bool) -> None:
+    """Gives the finished file at `path` the name of `key`, in one step and on the disk.
 
     Raises:
         ObjectExists: `if_absent` and the key is taken.
@@ -36,7 +35,7 @@ def publish(temporary: Temporary, root: bytes, key: str, item: str, *, if_absent
         for attempt in range(_PUBLISH_TRIES):
             try:
                 with _open_folder(root, folders, item, create=True) as folder:
-                    _link(temporary.path, name, folder, item, if_absent=if_absent)
+                    _link(path, name, folder, item, if_absent=if_absent)
                     os.fsync(folder)
                     return
             except FileNotFoundError:

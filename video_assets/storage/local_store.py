@@ -38,6 +38,7 @@ from video_assets.storage.local_files import (
 from video_assets.storage.local_multipart import LocalMultipartUpload
 from video_assets.storage.local_publish import publish, remove
 from video_assets.storage.local_temporary import Temporary, hidden_folder, remove_dead
+from video_assets.storage.local_uploads import LocalUploads, remove_dead_uploads
 from video_assets.storage.object_keys import check_key, printable_key, segment_fault
 from video_assets.storage.object_reader import open_reader
 from video_assets.storage.object_store import (
@@ -143,6 +144,13 @@ class LocalStore(ObjectStore):
             publish=lambda temporary: self._publish(temporary, key, if_absent=False),
         )
 
+    @property
+    def uploads(self) -> LocalUploads:
+        def read(key: str, start: int, length: int, etag: str) -> bytes:
+            return self.get(key, start=start, length=length, etag=etag)
+
+        return LocalUploads(self._root, self.uri_of, self.head, read, self._publish_file)
+
     def copy(self, source_key: str, key: str) -> ObjectInfo:
         return self.put(key, self.stream(source_key))
 
@@ -153,7 +161,7 @@ class LocalStore(ObjectStore):
     def sweep(self) -> int:
         self._root_identity()
         with unavailable_on_os_error(self._uri):
-            return remove_dead(self._root)
+            return remove_dead(self._root) + remove_dead_uploads(self._root)
 
     @contextlib.contextmanager
     def lock(self, name: str, *, timeout_s: float) -> Iterator[None]:
@@ -190,7 +198,12 @@ class LocalStore(ObjectStore):
 
     def _publish(self, temporary: Temporary, key: str, *, if_absent: bool) -> ObjectInfo:
         status = temporary.finish()
-        publish(temporary, self._root, key, self.uri_of(key), if_absent=if_absent)
+        publish(temporary.path, self._root, key, self.uri_of(key), if_absent=if_absent)
+        return object_info(key, status)
+
+    def _publish_file(self, path: bytes, key: str) -> ObjectInfo:
+        status = os.stat(path)
+        publish(path, self._root, key, self.uri_of(key), if_absent=False)
         return object_info(key, status)
 
     def _path(self, key: str) -> bytes:

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import BinaryIO, ClassVar, Protocol, Self
 
 from video_assets.errors import VideoAssetsError
+from video_assets.storage.part_uploads import PartUploads
 
 STREAM_CHUNK_BYTES = 1024 * 1024
 """Default size of the chunks of `ObjectStore.stream`."""
@@ -212,6 +213,10 @@ class ObjectStore(Protocol):
         Raises:
             InvalidKey: see `object_keys.check_key`.
         """
+
+    @property
+    def uploads(self) -> PartUploads:
+        """Objects in parts whose upload outlives its writer."""
 
     def copy(self, source_key: str, key: str) -> ObjectInfo:
         """Publishes a copy of one version of `source_key`, with a new etag and time.

@@ -40,8 +40,9 @@ from video_assets.storage.oss_client import OssConnection, connection
 from video_assets.storage.oss_errors import code_of, store_errors
 from video_assets.storage.oss_listing import list_pages
 from video_assets.storage.oss_lock import OssLock
-from video_assets.storage.oss_multipart import OssMultipartUpload, abort_dead_uploads
+from video_assets.storage.oss_multipart import OssMultipartUpload, OssPart, abort_dead_uploads
 from video_assets.storage.oss_read import OssObjectReader
+from video_assets.storage.oss_uploads import OssUploads
 from video_assets.storage.oss_uri import OssPlace, parse_oss_uri
 from video_assets.storage.prefix_rollup import roll_up
 
@@ -164,6 +165,13 @@ class OssStore(ObjectStore):
         """
         return self._upload(key, if_absent=False, upload_id=upload_id)
 
+    @property
+    def uploads(self) -> OssUploads:
+        def upload(key: str, upload_id: str | None, known: dict[int, OssPart] | None) -> OssMultipartUpload:
+            return self._upload(key, if_absent=False, upload_id=upload_id, known=known)
+
+        return OssUploads(lambda: self._connection, self._place, self._writable, upload, self.head)
+
     def copy(self, source_key: str, key: str) -> ObjectInfo:
         from alibabacloud_oss_v2 import CopyObjectRequest, HeadObjectRequest
 
@@ -277,7 +285,14 @@ class OssStore(ObjectStore):
         # Overwritten or deleted before the HEAD; the object that was put had the time of its answer.
         return ObjectInfo(key, size_bytes, etag, parsedate_to_datetime(said.headers["Date"]))
 
-    def _upload(self, key: str, *, if_absent: bool, upload_id: str | None = None) -> OssMultipartUpload:
+    def _upload(
+        self,
+        key: str,
+        *,
+        if_absent: bool,
+        upload_id: str | None = None,
+        known: dict[int, OssPart] | None = None,
+    ) -> OssMultipartUpload:
         full_key, item = self._writable(key), self.uri_of(key)
         return OssMultipartUpload(
             self._connection,
@@ -287,6 +302,7 @@ class OssStore(ObjectStore):
             if_absent=if_absent,
             published=functools.partial(self._published, key),
             upload_id=upload_id,
+            known=known,
         )
 
 

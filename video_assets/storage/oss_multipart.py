@@ -17,7 +17,9 @@ DEAD_AFTER = timedelta(days=7)
 """An upload that has begun, and had its last part, longer ago than this is a dead writer's. OSS knows no more of it."""
 
 
-class _Part(NamedTuple):
+class OssPart(NamedTuple):
+    """A part that OSS has."""
+
     etag: str
     crc: int
     size_bytes: int
@@ -32,6 +34,7 @@ class OssMultipartUpload(MultipartUpload):
         if_absent: complete only where no object is.
         published: gives the object's entry, from its etag, its size and the answer to its completion.
         upload_id: takes up this upload, with the parts that OSS has of it, instead of starting one.
+        known: the parts that OSS has of it; where they are given, it is not asked.
 
     Attributes:
         upload_id: what OSS calls the upload.
@@ -47,6 +50,7 @@ class OssMultipartUpload(MultipartUpload):
         if_absent: bool,
         published: Callable[[str, int, Any], ObjectInfo],
         upload_id: str | None = None,
+        known: dict[int, OssPart] | None = None,
     ) -> None:
         self._client = connection.client
         self._place = place
@@ -54,17 +58,23 @@ class OssMultipartUpload(MultipartUpload):
         self._item = item
         self._if_absent = if_absent
         self._published = published
-        self._parts: dict[int, _Part] = {}
+        self._parts: dict[int, OssPart] = dict(known or {})
         self._guard = threading.Lock()
         self._is_over = False
         self.upload_id = upload_id or self._initiate()
-        if upload_id:
+        if upload_id and known is None:
             self._load_parts()
 
     @property
     def parts(self) -> dict[int, int]:
         """The size of each part that OSS has, by its number."""
         return {number: part.size_bytes for number, part in sorted(self._parts.items())}
+
+    @property
+    def sent(self) -> dict[int, OssPart]:
+        """The parts that OSS has, by number."""
+        with self._guard:
+            return dict(self._parts)
 
     def write_part(self, number: int, data: bytes) -> None:
         from alibabacloud_oss_v2 import UploadPartRequest
@@ -79,7 +89,7 @@ class OssMultipartUpload(MultipartUpload):
             asked = UploadPartRequest(self._place.bucket, self._key, number, self.upload_id, body=data)
             etag = self._client.upload_part(asked).etag.strip('"')
         with self._guard:
-            self._parts[number] = _Part(etag, crc.sum64(), len(data))
+            self._parts[number] = OssPart(etag, crc.sum64(), len(data))
 
     def complete(self) -> ObjectInfo:
         from alibabacloud_oss_v2 import CompleteMultipartUpload, CompleteMultipartUploadRequest, UploadPart
@@ -146,7 +156,7 @@ class OssMultipartUpload(MultipartUpload):
     def _load_parts(self) -> None:
         with store_errors(self._place, self._item):
             for part in _parts(self._client, self._place, self._key, self.upload_id):
-                self._parts[part.part_number] = _Part(part.etag.strip('"'), int(part.hash_crc64), part.size)
+                self._parts[part.part_number] = OssPart(part.etag.strip('"'), int(part.hash_crc64), part.size)
 
     def _check_open(self) -> None:
         if self._is_over:
@@ -172,7 +182,7 @@ def abort_dead_uploads(connection: OssConnection, place: OssPlace, now: datetime
 
     now, aborted = now or datetime.now(UTC), 0
     with store_errors(place, place.uri):
-        for upload in list(_uploads(connection.client, place)):
+        for upload in list(uploads_under_way(connection.client, place)):
             if now - upload.initiated < DEAD_AFTER:
                 continue
             try:
@@ -187,10 +197,11 @@ def abort_dead_uploads(connection: OssConnection, place: OssPlace, now: datetime
     return aborted
 
 
-def _uploads(client: Any, place: OssPlace) -> Iterator[Any]:
+def uploads_under_way(client: Any, place: OssPlace, prefix: str = "") -> Iterator[Any]:
+    """What OSS says of each upload below the place whose key goes on with `prefix`."""
     from alibabacloud_oss_v2 import ListMultipartUploadsRequest
 
-    prefix = f"{place.path}/" if place.path else ""
+    prefix = (f"{place.path}/" if place.path else "") + prefix
     for page in client.list_multipart_uploads_paginator().iter_page(
         ListMultipartUploadsRequest(place.bucket, prefix=prefix, encoding_type="url")
     ):

@@ -51,6 +51,7 @@ from video_assets.storage.s3_errors import S3Fault, is_condition, object_error, 
 from video_assets.storage.s3_listing import list_page
 from video_assets.storage.s3_multipart import S3MultipartUpload
 from video_assets.storage.s3_reads import read, read_whole, rechunked
+from video_assets.storage.s3_uploads import S3Uploads
 from video_assets.storage.s3_uri import object_uri
 
 _logger = logging.getLogger(__name__)
@@ -208,6 +209,11 @@ class S3Store(ObjectStore):
     def multipart(self, key: str) -> MultipartUpload:
         check_key(key)
         return self._multipart(key)
+
+    @property
+    def uploads(self) -> S3Uploads:
+        send, typed = partial(call, self._bucket), partial(store_error, store=self.uri, action="s3:PutObject")
+        return S3Uploads(send, self._bucket, self._prefix, self.uri_of, self.head, typed)
 
     def copy(self, source_key: str, key: str) -> ObjectInfo:
         check_key(key)

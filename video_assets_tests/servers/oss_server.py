@@ -512,7 +512,10 @@ def _handler_of(server: OssServer) -> type[BaseHTTPRequestHandler]:
             if "Transfer-Encoding" in self.headers:
                 self.close_connection = True
                 raise OssError(411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            length = int(self.headers.get("Content-Length", 0))
+            body = self.rfile.read(length)
+            if len(body) < length:
+                raise ConnectionAbortedError  # a client that died keeps nothing here
             parts = urlsplit(self.path if self.path.startswith("http://") else f"http://host{self.path}")
             path, host = unquote(parts.path), self.headers.get("Host", "").rpartition(":")[0]
             bucket, key = _addressed(host, path.removeprefix("/"))

@@ -31,6 +31,7 @@ from video_assets.storage.object_store import (
     ObjectStore,
     StoreError,
 )
+from video_assets.storage.part_uploads import Part
 from video_assets.storage.registry import open_store
 from video_assets_tests.storage import store_processes
 from video_assets_tests.storage.store_processes import hear, kill, race, running
@@ -522,6 +523,88 @@ class ObjectStoreContract:
             with pytest.raises(StoreError, match="no parts"):
                 upload.complete()
         assert _keys(store) == []
+
+    # Uploads that outlive their writer
+
+    def test_an_upload_taken_up_by_another_has_the_parts_that_were_sent(self, store: ObjectStore) -> None:
+        size = store.uploads.min_part_bytes
+        first, second, last = bytes(size), b"x" * size, b"last"
+        begun = store.uploads.begin(KEY, part_bytes=size)
+        begun.send(3, last)
+        sent = begun.send(1, first)
+        assert (sent.number, sent.size_bytes, sent.checksum) == (1, size, store.uploads.checksum(first))
+        assert _keys(store) == []
+        other = open_store(store.uri).uploads
+        (found,) = other.pending(KEY[:10])
+        assert (found.key, found.upload_id) == (KEY, begun.upload_id)
+        assert abs(found.begun_at - datetime.now(UTC)) < timedelta(minutes=1)
+        assert list(other.pending("b")) == []
+        resumed = other.resume(KEY, found.upload_id, part_bytes=size)
+        assert {number: (p.size_bytes, p.checksum) for number, p in resumed.parts.items()} == {
+            1: (size, other.checksum(first)),
+            3: (4, other.checksum(last)),
+        }
+        resumed.send(2, b"y" * size)
+        resumed.send(2, second)
+        info = resumed.complete()
+        assert info == store.head(KEY)
+        assert store.get(KEY) == first + second + last
+        assert list(other.pending()) == []
+        # Who did not hear the answer asks again.
+        assert resumed.complete() == info
+
+    def test_an_upload_is_taken_up_with_parts_that_were_written_down(self, store: ObjectStore) -> None:
+        size = store.uploads.min_part_bytes
+        begun = store.uploads.begin(KEY, part_bytes=size)
+        sent = [begun.send(1, bytes(size)), begun.send(2, b"last")]
+        resumed = store.uploads.resume(KEY, begun.upload_id, part_bytes=size, parts=sent)
+        assert list(resumed.parts.values()) == sent
+        assert resumed.complete().size_bytes == size + 4
+
+    def test_an_upload_that_is_gone_is_not_found(self, store: ObjectStore) -> None:
+        size = store.uploads.min_part_bytes
+        begun = store.uploads.begin(KEY, part_bytes=size)
+        begun.send(1, b"part")
+        store.uploads.resume(KEY, begun.upload_id, part_bytes=size).abort()
+        for upload_id in (begun.upload_id, "../locks", "0" * 32):
+            with pytest.raises(ObjectNotFound):
+                store.uploads.resume(KEY, upload_id, part_bytes=size)
+        with pytest.raises(ObjectNotFound):
+            begun.send(2, b"late")
+        with pytest.raises(ObjectNotFound):
+            begun.complete()
+        begun.abort()
+        assert (_keys(store), list(store.uploads.pending())) == ([], [])
+        with pytest.raises(InvalidKey):
+            store.uploads.begin("../a", part_bytes=size)
+
+    def test_an_object_is_confirmed_by_length_and_checksum(self, store: ObjectStore) -> None:
+        uploads = store.uploads
+        size = uploads.min_part_bytes
+        data = [bytes(size), b"last"]
+        parts = [Part(len(d), uploads.checksum(d)) for d in data]
+        assert uploads.confirm(KEY, parts) is None
+        upload = uploads.begin(KEY, part_bytes=size)
+        for number, piece in enumerate(data, start=1):
+            upload.send(number, piece)
+        assert uploads.confirm(KEY, parts) is None
+        info = upload.complete()
+        assert uploads.confirm(KEY, parts) == info
+        assert uploads.confirm(KEY, [parts[0], Part(4, uploads.checksum(b"tail"))]) is None
+        assert uploads.confirm(KEY, parts[:1]) is None
+        whole = store.put(KEY, b"at once")
+        assert uploads.confirm(KEY, [Part(7, uploads.checksum(b"at once"))]) == whole
+        assert uploads.confirm(KEY, [Part(7, uploads.checksum(b"at ONCE"))]) is None
+
+    def test_an_upload_outlives_its_writer_and_a_sweep(self, store: ObjectStore) -> None:
+        with running(store_processes.begin_upload, store.uri, KEY) as (pid, pipe):
+            upload_id = hear(pipe)
+            kill(pid, pipe)
+        assert store.sweep() == 0
+        size = store.uploads.min_part_bytes
+        resumed = store.uploads.resume(KEY, upload_id, part_bytes=size)
+        assert resumed.complete().size_bytes == size
+        assert store.get(KEY) == bytes(size)
 
     # Death
 

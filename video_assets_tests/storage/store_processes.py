@@ -80,6 +80,15 @@ def upload_half(pipe: Connection, uri: str, key: str) -> None:
         pipe.recv()
 
 
+def begin_upload(pipe: Connection, uri: str, key: str) -> None:
+    """Says the id of an upload with one part, and stays there."""
+    uploads = open_store(uri).uploads
+    upload = uploads.begin(key, part_bytes=uploads.min_part_bytes)
+    upload.send(1, bytes(uploads.min_part_bytes))
+    pipe.send(upload.upload_id)
+    pipe.recv()
+
+
 def hold_lock(pipe: Connection, uri: str, name: str) -> None:
     """Says "held" with the lock in hand, and stays there."""
     with open_store(uri).lock(name, timeout_s=START_S):
