@@ -14,6 +14,7 @@ from video_assets.defs.assets.vector_index import vector_index
 from video_assets.defs.assets.video_manifest import unmatched, video_manifest
 from video_assets.defs.audits import blob_checks, silence_check, silence_job, silence_schedule
 from video_assets.defs.automation import refresh_sensor
+from video_assets.defs.catalogue import catalogue_flags, catalogue_sensor
 from video_assets.defs.garbage import garbage_job, garbage_schedule
 from video_assets.defs.jobs import chain_job, fleet_daily_job, unmatched_job
 from video_assets.defs.packed import packed_job
@@ -21,7 +22,8 @@ from video_assets.defs.reconciler import reconciler
 from video_assets.defs.resources import deployment, resources
 from video_assets.defs.sensors import upload_sensor
 
-on_request = [flat_manifest] if deployment()[0].flat_table else []
+on_request: list[dg.AssetsDefinition] = [flat_manifest] if deployment()[0].flat_table else []
+on_request += [catalogue_flags] if deployment()[0].catalogue_url else []
 
 defs = dg.Definitions(
     assets=[raw_uploads, video_manifest, unmatched, clips, frames, embeddings, vector_index, fleet_daily, *on_request],
@@ -29,7 +31,7 @@ defs = dg.Definitions(
     resources=resources(),
     jobs=[chain_job, unmatched_job, fleet_daily_job, packed_job, silence_job, garbage_job],
     schedules=[silence_schedule, garbage_schedule],
-    sensors=[upload_sensor, refresh_sensor, reconciler],
+    sensors=[upload_sensor, refresh_sensor, reconciler, *([catalogue_sensor] if deployment()[0].catalogue_url else [])],
     # Parallelism belongs to work/, over items; a subprocess for each step would only cost its start.
     executor=dg.in_process_executor,
 )

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from video_assets.keys import Partition
 from video_assets.settings import Settings
+from video_assets.sources.catalogue.claims import Ending
 from video_assets.stages.blob_faults import blob_faults
 from video_assets.stages.items import Row
 from video_assets.storage.registry import open_store
@@ -36,6 +37,13 @@ class Output:
     stage: str | None = None
     message: str | None = None
     retryable: bool = True
+
+    def ending(self, record_id: int) -> Ending:
+        """What that means for the record of the video."""
+        flags = (self.downloaded, self.extracted, self.embedded)
+        if self.embedded:
+            return Ending(record_id, flags, "done")
+        return Ending(record_id, flags, "failed", self.stage, self.message, self.retryable)
 
 
 def outputs(partition: Partition, paths: Iterable[str], tables: TableStore, settings: Settings) -> dict[str, Output]:

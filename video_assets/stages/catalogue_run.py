@@ -20,18 +20,17 @@ from video_assets.sources.catalogue.checkpoint import Checkpoint
 from video_assets.sources.catalogue.claims import Claims, Ending
 from video_assets.sources.catalogue.lease import Lease
 from video_assets.sources.catalogue.records import Record
-from video_assets.sources.catalogue.videos import CatalogueVideos
 from video_assets.sources.partition_scan import Upload
-from video_assets.sources.source_objects import Fault
 from video_assets.stages.catalogue_outputs import outputs
 from video_assets.stages.catalogue_partition import PartitionVideos
+from video_assets.stages.catalogue_uploads import failed, found_uploads
 from video_assets.stages.items import StageStopped
 from video_assets.storage.object_store import LockTimeout, StoreUnavailable
 from video_assets.table_store.odps_errors import OdpsUnavailable
 from video_assets.table_store.table_store import CommitConflict
 from video_assets.vectors.index_errors import VectorIndexError
 from video_assets.video.scenes import SceneDetectionUnavailable
-from video_assets.work.failure_text import describe, one_line
+from video_assets.work.failure_text import describe
 from video_assets.work.pool import WorkerStartError
 
 PUBLISH_S = 20.0
@@ -164,35 +163,14 @@ class CatalogueRun:
         elif isinstance(error, EVERYONES):
             return error
         else:
-            self._end([self._failed(taken.record, "work", describe(error))])
+            self._end([failed(taken.record, "work", describe(error))])
         return None
 
     def _found(self, records: Sequence[Record]) -> list[_Taken]:
         """The records whose videos are there; of the others it is written why not."""
-        objects = self.videos.listing.objects
-        assert isinstance(objects, CatalogueVideos)
-        found = objects.look(records)
-        taken, endings = [], []
-        for record in records:
-            video = found[record.id]
-            if isinstance(video, Fault):
-                # `is no usable record of the catalogue: record x is not there` is for where nobody knows the record.
-                reason = video.reason.partition(": ")[2].removeprefix(f"record {record.code} ")
-                endings.append(self._failed(record, "source", reason))
-                continue
-            listing = self.videos.listing.again()
-            upload = next(listing.uploads([video]), None)
-            if upload is not None:
-                taken.append(_Taken(record, upload))
-            elif listing.skipped["settling"]:
-                young, wait_s = "is younger than VIDEO_ASSETS_SETTLE_S", self.videos.settings.settle_s
-                endings.append(Ending(record.id, _flags(record), "waiting", "settling", young, wait_s=wait_s))
-            elif listing.unmatched:
-                endings.append(self._failed(record, "match", listing.unmatched[0].reason))
-            else:
-                endings.append(self._failed(record, "source", _WHY_SKIPPED[min(+listing.skipped)]))
+        found, endings = found_uploads(records, self.videos.listing, self.videos.settings)
         self._end(endings)
-        return taken
+        return [_Taken(*one) for one in found]
 
     def _publish(self, finished: Sequence[_Taken]) -> None:
         """Brings the tables of these records' partitions up to them, reads them back, and sets the flags."""
@@ -208,24 +186,13 @@ class CatalogueRun:
                 raise
             except Exception as error:
                 # A damaged table, say: the other partitions are not to suffer for it.
-                self._end([self._failed(one.record, "tables", describe(error)) for one in taken])
+                self._end([failed(one.record, "tables", describe(error)) for one in taken])
 
     def _read_back(self, partition: Partition, taken: Sequence[_Taken]) -> list[Ending]:
         uri_of = self.videos.listing.store.uri_of
         paths = {one.record.id: uri_of(one.upload.info.key) for one in taken}
         found = outputs(partition, paths.values(), self.videos.tables, self.videos.settings)
-        endings = []
-        for record_id, path in paths.items():
-            output = found[path]
-            flags = (output.downloaded, output.extracted, output.embedded)
-            if output.embedded:
-                endings.append(Ending(record_id, flags, "done"))
-            else:
-                endings.append(Ending(record_id, flags, "failed", output.stage, output.message, output.retryable))
-        return endings
-
-    def _failed(self, record: Record, stage: str, message: str) -> Ending:
-        return Ending(record.id, _flags(record), "failed", stage, one_line(message))
+        return [found[path].ending(record_id) for record_id, path in paths.items()]
 
     def _end(self, endings: Sequence[Ending]) -> None:
         """Writes what became of records, and counts those that were still ours."""
@@ -236,22 +203,11 @@ class CatalogueRun:
         mine = [ending for ending in endings if ending.record_id in written]
         for ending in mine:
             self.detail(f"record {ending.record_id}: {ending.kind}" + (f": {ending.message}" if ending.message else ""))
-        done, failed, waiting = (sum(one.kind == kind for one in mine) for kind in ("done", "failed", "waiting"))
-        self.counts.done += done
-        self.counts.failed += failed
-        self.counts.waiting += waiting
-        if done or failed:
+        kinds = [ending.kind for ending in mine]
+        self.counts.done += kinds.count("done")
+        self.counts.failed += kinds.count("failed")
+        self.counts.waiting += kinds.count("waiting")
+        if tried := len(kinds) - kinds.count("waiting"):
             last = [ending.record_id for ending in mine if ending.kind != "waiting"][-1]
-            self.checkpoint.add(last, done + failed, failed)
+            self.checkpoint.add(last, tried, kinds.count("failed"))
             self.report(str(self.counts))
-
-
-_WHY_SKIPPED = {
-    "folder": "names a folder",
-    "empty": "is empty",
-    "extension": "is no video by VIDEO_EXTENSIONS",
-}
-
-
-def _flags(record: Record) -> tuple[bool, bool, bool]:
-    return record.is_downloaded, record.is_extracted, record.is_embedded

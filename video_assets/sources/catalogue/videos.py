@@ -52,13 +52,17 @@ class CatalogueVideos(VideoList):
 
     def of_partition(self, partition: Partition) -> Iterator[ListedVideo]:
         """The videos of a vehicle's day. Records that name none are told where all are read."""
+        looked = self.look(self.records_of(partition)).values()
+        found = {video.key: video for video in looked if isinstance(video, ListedVideo)}
+        yield from (found[key] for key in sorted(found, key=str.encode))
+
+    def records_of(self, partition: Partition) -> list[Record]:
+        """The records of a vehicle's day."""
         day = Date.fromisoformat(partition.date)
         values = {"first": day - timedelta(days=1), "end": day + timedelta(days=2)}
         with self._database() as database:
             records = [Record.of(row) for row in database.execute(_OF_DAYS, values)]
-        mine = [record for record in records if self._is_of(record, partition)]
-        found = {video.key: video for video in self.look(mine).values() if isinstance(video, ListedVideo)}
-        yield from (found[key] for key in sorted(found, key=str.encode))
+        return [record for record in records if self._is_of(record, partition)]
 
     def look(self, records: Sequence[Record]) -> dict[int, ListedVideo | Fault]:
         """The video of each record as it is now, by the record's id.
