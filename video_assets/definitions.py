@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
+from video_assets.defs.assets.catalogue_flags import catalogue_flags
 from video_assets.defs.assets.clips import clips
 from video_assets.defs.assets.embeddings import embeddings
 from video_assets.defs.assets.flat_manifest import flat_manifest
@@ -14,7 +15,7 @@ from video_assets.defs.assets.vector_index import vector_index
 from video_assets.defs.assets.video_manifest import unmatched, video_manifest
 from video_assets.defs.audits import blob_checks, silence_check, silence_job, silence_schedule
 from video_assets.defs.automation import refresh_sensor
-from video_assets.defs.catalogue import catalogue_flags, catalogue_sensor
+from video_assets.defs.catalogue import catalogue_sensor
 from video_assets.defs.garbage import garbage_job, garbage_schedule
 from video_assets.defs.jobs import chain_job, fleet_daily_job, unmatched_job
 from video_assets.defs.packed import packed_job

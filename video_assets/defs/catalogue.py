@@ -1,67 +1,24 @@
-"""A catalogue in Dagster, where VIDEO_ASSETS_CATALOGUE_URL names one: a sensor on its records, and their flags."""
+"""The sensor on a catalogue's records, where VIDEO_ASSETS_CATALOGUE_URL names one."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import dagster as dg
 
-from video_assets.defs.assets.table_asset import OWNERS, RETRIES, RETRY_WAIT_S
-from video_assets.defs.automation import REFRESH_ON_NEW_DATA
-from video_assets.defs.jobs import CATALOGUE_FLAGS, chain_job
+from video_assets.defs.jobs import chain_job
 from video_assets.defs.launch import RAW_UPLOADS
-from video_assets.defs.partitions import GROUP, date_by_vehicle, dates, vehicles
+from video_assets.defs.partitions import dates, vehicles
 from video_assets.defs.resources import deployment
 from video_assets.defs.sensors import MAX_QUEUED_RUNS, queued_runs
 from video_assets.errors import VideoAssetsError
 from video_assets.keys import Partition, content_id
-from video_assets.settings import Settings
-from video_assets.sources.catalogue.catalogue import open_claims, open_database, worker_name
-from video_assets.sources.catalogue.database import CatalogueUnavailable
+from video_assets.sources.catalogue.catalogue import open_database
 from video_assets.sources.catalogue.news import NewRecord, News, NewsCursor
 from video_assets.sources.catalogue.records import Places
-from video_assets.stages.catalogue_flags import confirm_partition
-from video_assets.stages.manifest import open_listing
-from video_assets.storage.object_store import StoreUnavailable
-from video_assets.table_store.table_store import TableStore
-from video_assets.tables import VECTOR_INDEX
 
 RECORDS_OF_A_TICK = 1000
 RUNS_OF_A_TICK = 50
-
-
-@dg.asset(
-    name=CATALOGUE_FLAGS,
-    description="The flags of a catalogue's records: set where clips, frames, vectors and points were read back.",
-    deps=[VECTOR_INDEX.name],
-    partitions_def=date_by_vehicle,
-    group_name=GROUP,
-    owners=OWNERS,
-    kinds={"postgres"},
-    tags={"domain": "fleet-video"},
-    automation_condition=REFRESH_ON_NEW_DATA,
-)
-def catalogue_flags(
-    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], tables: dg.ResourceParam[TableStore]
-) -> dg.MaterializeResult[Any]:
-    partition = Partition.from_key(context.partition_key)
-    try:
-        with open_database(settings, on_away=context.log.warning) as database:
-            claims = open_claims(settings, database, worker_name())
-            done = confirm_partition(partition, open_listing(settings), claims, tables=tables, settings=settings)
-    except (CatalogueUnavailable, StoreUnavailable) as error:
-        context.log.warning(f"{error} Trying again in {RETRY_WAIT_S} s.")
-        raise dg.RetryRequested(max_retries=RETRIES, seconds_to_wait=RETRY_WAIT_S) from error
-    return dg.MaterializeResult(
-        metadata={
-            "records": done.records,
-            "done": done.done,
-            "failed": done.failed,
-            "waiting": done.waiting,
-            "written": done.written,
-        }
-    )
 
 
 @dg.sensor(

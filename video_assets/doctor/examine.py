@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from video_assets.doctor.bucket import bucket_finding
+from video_assets.doctor.catalogue import catalogue_finding
 from video_assets.doctor.deadline import LIMIT_S, within
 from video_assets.doctor.finding import Finding
 from video_assets.doctor.index import index_finding
@@ -26,6 +27,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         "packages": packages_finding,
         "dagster home": dagster_home_finding,
         "source bucket": lambda settings: bucket_finding("source bucket", settings.source),
+        "catalogue": catalogue_finding,
         "source": source_finding,
         "store bucket": lambda settings: bucket_finding("store bucket", settings.store),
         "store": store_finding,

@@ -262,8 +262,8 @@ def test_somebody_elses_table_with_other_names_is_used_as_it_is(catalogue_url: s
     with psycopg.connect(catalogue_url, autocommit=True) as client:
         client.execute("CREATE SCHEMA fleet")
         client.execute(
-            'CREATE TABLE fleet."Videos" ("Key" int PRIMARY KEY, site text, bvid text UNIQUE, dl bool, is_extracted bool, '
-            "is_embedded bool, published timestamptz, created_at timestamp, updated_at timestamp)"
+            'CREATE TABLE fleet."Videos" ("Key" int PRIMARY KEY, site text, bvid text UNIQUE, dl bool, is_extracted '
+            "bool, is_embedded bool, published timestamptz, created_at timestamp, updated_at timestamp)"
         )
         client.execute("""INSERT INTO fleet."Videos" VALUES (1, 's', 'b', NULL, NULL, NULL, '2026-01-03T12:00Z')""")
     names = "id=Key,platform=site,code=bvid,is_downloaded=dl,publish_date=published"
@@ -298,9 +298,9 @@ def test_a_table_that_lacks_columns_is_left_alone(catalogue_url: str) -> None:
 
 
 def test_a_database_that_stays_away_is_given_up_in_time(catalogue_url: str) -> None:
-    away = Database(SecretStr("postgresql://u:p@127.0.0.1:1/x"), Names("content", ()), away_s=5)
+    away = Database(SecretStr("postgresql://u:p@127.0.0.1:1/x"), Names("content", ()), away_s=1)
     away._was_there = True
     begun = time.monotonic()
     with pytest.raises(CatalogueUnavailable):
         away.execute("SELECT 1 AS one")
-    assert 3 < time.monotonic() - begun < 30
+    assert 1 <= time.monotonic() - begun < 30

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -17,8 +16,9 @@ import psycopg
 from video_assets.settings import Settings
 from video_assets.storage.registry import open_store
 from video_assets.table_store.parquet import ParquetTables
-from video_assets.tables import CLIPS, EMBEDDINGS, FRAMES, Table
+from video_assets.tables import CLIPS, EMBEDDINGS, FRAMES, VECTOR_INDEX, Table
 from video_assets.vectors.registry import open_vector_index
+from video_assets.vectors.vector_index import point_id
 from video_assets_tests.video.make_video import make_video
 
 
@@ -58,9 +58,9 @@ class CatalogueHome:
 
     def add(self, code: str, *, vehicle: str = "veh-1", day: str = "2026-01-03", video: bytes | None = b"") -> int:
         """A record, with a video of its own unless `video` says otherwise: other bytes, or None for none at all."""
-        path = self.root / "videos" / vehicle / f"{code}.mp4"
-        path.parent.mkdir(exist_ok=True)
         if video is not None:
+            path = self.root / "videos" / vehicle / f"{code}.mp4"
+            path.parent.mkdir(exist_ok=True)
             path.write_bytes(video or self._model.read_bytes())
             os.utime(path, (time.time() - 3600,) * 2)
         row = self.client.execute(
@@ -117,21 +117,31 @@ class CatalogueHome:
             for row in self.rows(table):
                 if row["status"] == "ok":
                     count(row["video_path"], table.name)
-        index = open_vector_index(str(self.root / "index"))
-        try:
-            for row in self.rows(EMBEDDINGS):
-                path, partition_points = row["video_path"], self._points(index)
-                if row["image_id"] in partition_points:
-                    count(path, "points")
-        finally:
-            index.close()
+        points = self._points()
+        for row in self.rows(EMBEDDINGS):
+            if row["status"] == "ok" and point_id(row["model"], row["model_version"], row["image_id"]) in points:
+                count(row["video_path"], "points")
         return found
 
-    def _points(self, index: Any) -> set[str]:
-        if not hasattr(self, "_known"):
-            self._known: set[str] = set()
-        return self._known
+    def attempts(self) -> dict[str, int]:
+        """By code, the most attempts that any of its clips, frames and vectors took."""
+        most: dict[str, int] = {}
+        for table in (CLIPS, FRAMES, EMBEDDINGS):
+            for row in self.rows(table):
+                code = Path(row["video_path"]).stem
+                most[code] = max(most.get(code, 0), row["attempts"])
+        return most
+
+    def _points(self) -> set[str]:
+        index = open_vector_index(str(self.root / "index"))
+        try:
+            return {
+                point
+                for part in self.tables.partitions(VECTOR_INDEX)
+                for point in index.partition_points("mobilenet_v2", part.date, str(part.vehicle))
+            }
+        finally:
+            index.close()
 
     def close(self) -> None:
         self.client.close()
-        shutil.rmtree(self.root / "store", ignore_errors=True)
