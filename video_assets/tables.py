@@ -86,7 +86,7 @@ VIDEO_MANIFEST = Table(
             "etag": (pa.string(), "Version of the source object; for local files size, mtime and inode."),
             "camera": (pa.string(), "Camera, from the path; null where the path names none."),
             "start_time": (UTC_TIME, "When the recording starts, from the path; null where unknown."),
-            "source": (pa.string(), "How the row was found: listing, inventory, list or fleet_api."),
+            "source": (pa.string(), "How the row was found: listing, inventory, list, catalogue or fleet_api."),
         }
     )
     + (Column("source_deleted_at", UTC_TIME, "When the source object was first seen gone; null if there.", True),)

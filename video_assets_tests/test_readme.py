@@ -10,6 +10,7 @@ from typer.models import CommandInfo
 
 from video_assets.cli import app
 from video_assets.settings import Settings, variable
+from video_assets.settings.catalogue import CatalogueSettings
 from video_assets.settings.clouds import OdpsSettings, OssSettings
 from video_assets.settings.fleet import FleetSettings
 from video_assets.settings.frames import FramesSettings
@@ -19,7 +20,9 @@ README = Path(__file__).parents[1] / "README.md"
 PAGES = [README, *sorted((README.parent / "docs").glob("*.md"))]
 
 
-PARTS = [set(part.model_fields) for part in (FramesSettings, FleetSettings, OssSettings, OdpsSettings)]
+PARTS = [
+    set(part.model_fields) for part in (FramesSettings, FleetSettings, CatalogueSettings, OssSettings, OdpsSettings)
+]
 GROUPS = [set(Settings.model_fields).difference(*PARTS), *PARTS]
 """Fields that have a table of their own."""
 

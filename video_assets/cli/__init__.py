@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from video_assets.cli.archive import archive_app
+from video_assets.cli.catalogue import catalogue_app
 from video_assets.cli.downloads import downloads_app
 from video_assets.cli.fleet import fleet_app
 from video_assets.cli.frames import frames_app
@@ -26,6 +27,7 @@ app.add_typer(manifest_app, name="manifest")
 app.add_typer(frames_app, name="frames")
 app.add_typer(fleet_app, name="fleet")
 app.add_typer(upload_app, name="upload")
+app.add_typer(catalogue_app, name="catalogue")
 
 
 def _print_version(asked: bool) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dagster as dg
 
+from video_assets.defs.resources import deployment
 from video_assets.tables import CHAIN, FLEET_DAILY, FLEET_WINDOWS, UNMATCHED
 
 CHAIN_ASSETS = tuple(table.name for table in CHAIN)
 
+CATALOGUE_FLAGS = "catalogue_flags"
+"""The asset that writes back to a catalogue, where there is one."""
+
 chain_job = dg.define_asset_job(
     "chain",
-    selection=list(CHAIN_ASSETS),
+    selection=[*CHAIN_ASSETS, *([CATALOGUE_FLAGS] if deployment()[0].catalogue_url is not None else [])],
     description="From the uploads of a vehicle's day to points that search finds.",
 )
 fleet_job = dg.define_asset_job(

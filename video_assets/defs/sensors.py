@@ -33,7 +33,9 @@ def upload_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.S
     if not settings.has_source:
         asked = " A fleet's batch API is asked by its own schedule." if settings.has_fleet else ""
         return dg.SkipReason(f"VIDEO_ASSETS_SOURCE is not set, so there is nothing to look at.{asked}")
-    queued = _queued_runs(context.instance)
+    if settings.catalogue_url is not None:
+        return dg.SkipReason("VIDEO_ASSETS_CATALOGUE_URL is set: the sensor `catalogue` looks for new records.")
+    queued = queued_runs(context.instance)
     limits = Limits()
     limits = replace(limits, runs=max(0, min(limits.runs, MAX_QUEUED_RUNS - queued)))
     watch = UploadWatch(settings, tables, open_store(settings.store), UploadHistory(context.instance), limits)
@@ -67,6 +69,7 @@ def _result(tick: Tick) -> dg.SensorResult:
     )
 
 
-def _queued_runs(instance: dg.DagsterInstance) -> int:
+def queued_runs(instance: dg.DagsterInstance) -> int:
+    """How many runs of the chain wait."""
     waiting = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED]
     return instance.get_runs_count(dg.RunsFilter(job_name=chain_job.name, statuses=waiting))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from video_assets.doctor.bucket import bucket_finding
+from video_assets.doctor.catalogue import catalogue_finding
 from video_assets.doctor.deadline import LIMIT_S, within
 from video_assets.doctor.finding import Finding
 from video_assets.doctor.fleet import fleet_finding
@@ -30,6 +31,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         # A fleet's batch API is a source too.
         "source": lambda settings: source_finding(settings) if settings.has_source or not settings.has_fleet else None,
         "fleet": fleet_finding,
+        "catalogue": catalogue_finding,
         "store bucket": lambda settings: bucket_finding("store bucket", settings.store),
         "store": store_finding,
         "tables": tables_finding,

@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from video_assets.environment import SettingsError
 from video_assets.path_template import PathTemplate
+from video_assets.settings.catalogue import CatalogueSettings
 from video_assets.settings.clouds import OdpsSettings, OssSettings, plain
 from video_assets.settings.faults import PREFIX
 from video_assets.settings.fleet import FleetSettings
@@ -25,7 +26,7 @@ from video_assets.settings.frames import FramesSettings
 from video_assets.settings.places import folder_of, lies_in
 
 
-class Settings(FramesSettings, FleetSettings, OssSettings, OdpsSettings, BaseSettings):
+class Settings(FramesSettings, FleetSettings, CatalogueSettings, OssSettings, OdpsSettings, BaseSettings):
     """What a deployment sets. Every field is the environment variable VIDEO_ASSETS_<FIELD> unless it says otherwise."""
 
     model_config = SettingsConfigDict(
@@ -237,6 +238,19 @@ class Settings(FramesSettings, FleetSettings, OssSettings, OdpsSettings, BaseSet
         return self
 
     @model_validator(mode="after")
+    def _catalogue_is_the_source(self) -> Settings:
+        if self.catalogue_url is None:
+            return self
+        for other in ("inventory", "video_list"):
+            if getattr(self, other) is not None:
+                cause = f"stands beside {variable(other)}, and the source is one of them"
+                raise SettingsError(variable("catalogue_url"), cause, "Unset one of them.")
+        if self.source is None and "://" not in self.catalogue_video:
+            cause = f"names keys of {variable('source')}, which is not set"
+            raise SettingsError(variable("catalogue_video"), cause, "Set that, or begin with a bucket's URI.")
+        return self
+
+    @model_validator(mode="after")
     def _places_apart(self) -> Settings:
         if self.source is not None:
             for field, place in (("store", self.store), ("index", self.index)):
@@ -274,7 +288,7 @@ class Settings(FramesSettings, FleetSettings, OssSettings, OdpsSettings, BaseSet
     @property
     def has_source(self) -> bool:
         """Whether there is anything to read uploads from; a fleet's batch API is none (see `has_fleet`)."""
-        return self.source is not None or self.video_list is not None
+        return self.source is not None or self.video_list is not None or self.catalogue_url is not None
 
     def source_uri(self) -> str:
         """The source's URI; raises SettingsError where none is set."""

@@ -1,7 +1,7 @@
 """Uploads of the source, told apart by the path template.
 
 What is no upload yet, or never one, is counted by reason; what belongs to no partition is named. Nothing is dropped in
-silence. The objects are those of a listing, an inventory or a list (`source_objects`).
+silence. The objects are those of a listing, an inventory, a list or a catalogue (`source_objects`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from datetime import date as Date
 from video_assets.keys import Partition
 from video_assets.path_template import KeyFields, PathTemplate, Unmatched
 from video_assets.plural import counted
+from video_assets.sources.catalogue.videos import CatalogueVideos
 from video_assets.sources.listing_files import ListingFiles, SourceReading
 from video_assets.sources.parallel_listing import Report
 from video_assets.sources.partition_scan import PartitionScan, Upload, scan_partitions
@@ -138,6 +139,8 @@ class Listing:
             return self._as_they_are(self.files.read(partition, index))
         if isinstance(self.objects, StoreObjects):
             return self.objects.in_folders(partition, self.template)
+        if isinstance(self.objects, CatalogueVideos):
+            return self.objects.of_partition(partition)
         return self.objects.everything(Remarks())
 
     def _read_all(self) -> None:

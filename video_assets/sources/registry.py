@@ -1,10 +1,11 @@
-"""From the settings to the source: listed, or read from an inventory or a list in place of that."""
+"""From the settings to the source: listed, or read from an inventory, a list or a catalogue in place of that."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from video_assets.settings import Settings
+from video_assets.sources.catalogue.videos import CatalogueVideos
 from video_assets.sources.chunked import ChunkedVideos
 from video_assets.sources.inventory import Inventory
 from video_assets.sources.listing import Listing
@@ -29,11 +30,15 @@ def open_source(settings: Settings, *, with_files: bool, report: Callable[[str],
     parts = [objects.kind, objects.store.uri, template.template, *template.extensions]
     parts += [settings.source_layout] if settings.source_layout != "files" else []
     parts += [template.path_zone.key, template.fleet_zone.key, settings.start_date.isoformat()]
-    files = ListingFiles(settings.store, identity_of(parts), settings.listing_max_age_s) if with_files else None
+    # A catalogue gives a partition's records alone.
+    keeps = with_files and not isinstance(objects, CatalogueVideos)
+    files = ListingFiles(settings.store, identity_of(parts), settings.listing_max_age_s) if keeps else None
     return Listing(objects, template, settings.settle_s, settings.start_date, files, report)
 
 
 def _objects(settings: Settings) -> SourceObjects:
+    if settings.catalogue_url is not None:
+        return CatalogueVideos(settings)
     if settings.video_list is not None:
         return VideoList(settings.video_list, open_store(settings.source) if settings.source is not None else None)
     store = open_store(settings.source_uri())

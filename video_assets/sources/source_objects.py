@@ -1,6 +1,7 @@
 """What every kind of source gives: objects in the order of their keys, and what a key says.
 
-A source is listed, or read from an inventory or a list in place of that; `listing.Listing` takes all of them alike.
+A source is listed, or read from an inventory, a list or a catalogue in place of that; `listing.Listing` takes all of
+them alike.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class SourceObjects(Protocol):
 
     @property
     def kind(self) -> str:
-        """The manifest's column `source`: listing, inventory or list."""
+        """The manifest's column `source`: listing, inventory, list or catalogue."""
 
     @property
     def store(self) -> SourceStore:

@@ -40,11 +40,14 @@ class VideoList:
     Args:
         uri: of the list, or with a slash at its end of a folder of lists.
         source: where keys begin that the path template is to read; others are read from their bucket's or disk's root.
+        kind: the manifest's column `source`.
+        entry: what one is called in messages.
     """
 
     uri: str
     source: ObjectStore | None = None
     kind: str = "list"
+    entry: str = "line of the list"
 
     @property
     def store(self) -> UriStore:
@@ -61,15 +64,17 @@ class VideoList:
         with Spool() as spool:
             for line in self._lines():
                 try:
+                    if "" in line.row:
+                        raise ListError(line.where, line.row[""])
                     uri = normal_uri(str(line.row[VIDEO_PATH] or "").strip())
                 except VideoAssetsError as error:
-                    remarks.faults.append(_fault(line, error.cause))
+                    remarks.faults.append(self._fault(line, error.cause))
                     continue
                 spool.add(uri.encode(), json.dumps([line.where, line.row], default=str).encode())
             with ThreadPoolExecutor(HEADS) as pool:
                 lines = _firsts(spool, remarks)
                 while part := list(islice(lines, _AHEAD)):
-                    for found in pool.map(lambda line: _video(self.store, *line), part):
+                    for found in pool.map(lambda line: self.video(*line), part):
                         if isinstance(found, Fault):
                             remarks.faults.append(found)
                             continue
@@ -77,7 +82,9 @@ class VideoList:
                         yield found
                         if report is not None and count % PIECE_KEYS == 0:
                             report(count, found.key)
-        remarks.told.append(f"list {self.uri}: {count} videos, {len(remarks.faults)} lines that cannot be used")
+        entries = self.entry.partition(" ")[0] + "s"
+        told = f"{self.kind} {self.uri}: {count} videos, {len(remarks.faults)} {entries} that cannot be used"
+        remarks.told.append(told)
 
     def fields(self, info: ObjectInfo, template: PathTemplate) -> KeyFields:
         given = info if isinstance(info, ListedVideo) else None
@@ -92,6 +99,35 @@ class VideoList:
         day = _day(given, template) if given.date or given.start_time else read.partition.date
         partition = Partition(day, given.vehicle or read.partition.vehicle)
         return KeyFields(partition, given.camera or read.camera, given.start_time or read.start_time)
+
+    def video(self, uri: str, where: str, row: dict[str, str]) -> ListedVideo | Fault:
+        """The video of a line, with what the line does not say asked of the object."""
+        line = Line(where, row)
+        try:
+            said = read_line(row)
+            size, etag, modified = said.size_bytes, said.etag, said.last_modified
+            if size is None or etag is None or modified is None:
+                now = self.store.head(uri)
+                size, etag, modified = now.size_bytes, now.etag, now.last_modified
+        except StoreUnavailable as error:
+            if self._is_everyones(uri):
+                raise
+            return self._fault(line, error.cause)
+        except ObjectNotFound:
+            return self._fault(line, "is not there")
+        except VideoAssetsError as error:
+            return self._fault(line, f"{error.item} {error.cause}" if isinstance(error, InvalidId) else error.cause)
+        except (ValueError, TypeError) as error:
+            return self._fault(line, str(error))
+        return ListedVideo(uri, size, etag, modified, said.vehicle, said.date, said.camera, said.start_time)
+
+    def _is_everyones(self, uri: str) -> bool:
+        """Whether a store that cannot be read is no fault of the line: lines name disks that are not there."""
+        return not uri.startswith("file:")
+
+    def _fault(self, line: Line, reason: str) -> Fault:
+        text = shown_uri(str(line.row.get(VIDEO_PATH) or ""))[:_SHOWN]
+        return Fault(text or line.where, f"is no usable {self.entry}: {line.where} {reason}")
 
     def _path(self, uri: str) -> str:
         """What the template reads: the key in the source, or else the path in the bucket or on the disk; of a video in
@@ -130,35 +166,6 @@ def _firsts(spool: Spool, remarks: Remarks) -> Iterator[tuple[str, str, dict[str
         if others:
             remarks.skipped["duplicate"] = remarks.skipped.get("duplicate", 0) + len(others)
         yield (key.decode(), *json.loads(first))
-
-
-def _video(store: UriStore, uri: str, where: str, row: dict[str, str]) -> ListedVideo | Fault:
-    """The video of a line, with what the line does not say asked of the object."""
-    line = Line(where, row)
-    try:
-        if "" in row:
-            raise ValueError(row[""])
-        said = read_line(row)
-        size, etag, modified = said.size_bytes, said.etag, said.last_modified
-        if size is None or etag is None or modified is None:
-            now = store.head(uri)
-            size, etag, modified = now.size_bytes, now.etag, now.last_modified
-    except StoreUnavailable as error:
-        if not uri.startswith("file:"):
-            raise
-        return _fault(line, error.cause)
-    except ObjectNotFound:
-        return _fault(line, "is not there")
-    except VideoAssetsError as error:
-        return _fault(line, f"{error.item} {error.cause}" if isinstance(error, InvalidId) else error.cause)
-    except (ValueError, TypeError) as error:
-        return _fault(line, str(error))
-    return ListedVideo(uri, size, etag, modified, said.vehicle, said.date, said.camera, said.start_time)
-
-
-def _fault(line: Line, reason: str) -> Fault:
-    text = shown_uri(str(line.row.get(VIDEO_PATH) or ""))[:_SHOWN]
-    return Fault(text or line.where, f"is no usable line of the list: {line.where} {reason}")
 
 
 def _day(given: ListedVideo, template: PathTemplate) -> str:

@@ -73,6 +73,21 @@ def build_clips(
     report: Report,
 ) -> Fold:
     """One clip for each row of the manifest."""
+    return run_stage(
+        CLIPS,
+        partition,
+        manifest,
+        clip_items(partition, settings),
+        make_clip,
+        recipe=recipe(settings),
+        tables=tables,
+        settings=settings,
+        report=report,
+    )
+
+
+def clip_items(partition: Partition, settings: Settings) -> Callable[[pa.Table], Iterator[Item]]:
+    """From rows of the manifest to the items that `make_clip` works on."""
     store = open_store(settings.store)
 
     def items(rows: pa.Table) -> Iterator[Item]:
@@ -81,17 +96,7 @@ def build_clips(
             if row["status"] == OK:
                 yield _item(row, partition, source, store, settings)
 
-    return run_stage(
-        CLIPS,
-        partition,
-        manifest,
-        items,
-        make_clip,
-        recipe=recipe(settings),
-        tables=tables,
-        settings=settings,
-        report=report,
-    )
+    return items
 
 
 def _item(row: Row, partition: Partition, source: ObjectStore | None, store: ObjectStore, settings: Settings) -> Item:

@@ -89,6 +89,21 @@ def build_embeddings(
     report: Report,
 ) -> Fold:
     """One item for each clip and model; a model added later embeds without touching the others."""
+    return run_stage(
+        EMBEDDINGS,
+        partition,
+        frames,
+        embedding_items(partition, settings),
+        embed_clip,
+        recipe=recipe(settings),
+        tables=tables,
+        settings=settings,
+        report=report,
+    )
+
+
+def embedding_items(partition: Partition, settings: Settings) -> Callable[[pa.Table], Iterator[Item]]:
+    """From rows of `frames` to the items that `embed_clip` works on."""
     records = ItemRecords(open_store(settings.store), EMBEDDINGS, partition)
 
     def items(rows: pa.Table) -> Iterator[Item]:
@@ -96,17 +111,7 @@ def build_embeddings(
         by_clip = [list(group) for _, group in groupby(good, key=lambda row: (row["video_path"], row["clip_id"]))]
         return (_item(model, group, records, settings) for model in settings.embed_models for group in by_clip)
 
-    return run_stage(
-        EMBEDDINGS,
-        partition,
-        frames,
-        items,
-        embed_clip,
-        recipe=recipe(settings),
-        tables=tables,
-        settings=settings,
-        report=report,
-    )
+    return items
 
 
 def _item(model: str, frames: list[Row], records: ItemRecords, settings: Settings) -> Item:

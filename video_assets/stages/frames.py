@@ -78,22 +78,27 @@ def build_frames(
         SceneDetectionUnavailable: see `require_sampling`.
     """
     require_sampling(settings)
-    store = open_store(settings.store)
-
-    def items(rows: pa.Table) -> Iterator[Item]:
-        return (_item(row, partition, store, settings) for row in rows.to_pylist() if row["status"] == OK)
-
     return run_stage(
         FRAMES,
         partition,
         clips,
-        items,
+        frame_items(partition, settings),
         make_frames,
         recipe=recipe(settings),
         tables=tables,
         settings=settings,
         report=report,
     )
+
+
+def frame_items(partition: Partition, settings: Settings) -> Callable[[pa.Table], Iterator[Item]]:
+    """From rows of `clips` to the items that `make_frames` works on."""
+    store = open_store(settings.store)
+
+    def items(rows: pa.Table) -> Iterator[Item]:
+        return (_item(row, partition, store, settings) for row in rows.to_pylist() if row["status"] == OK)
+
+    return items
 
 
 def require_sampling(settings: Settings) -> None:

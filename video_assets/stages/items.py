@@ -16,7 +16,7 @@ from video_assets.embedding.errors import EmbedderUnavailable
 from video_assets.errors import VideoAssetsError
 from video_assets.keys import Partition
 from video_assets.settings import Settings
-from video_assets.storage.object_store import ObjectChanged, StoreUnavailable
+from video_assets.storage.object_store import ObjectChanged, ObjectStore, StoreUnavailable
 from video_assets.storage.registry import open_store
 from video_assets.table_store.items import ItemRecord, ItemRecords
 from video_assets.table_store.provenance import Recipe
@@ -115,33 +115,43 @@ def run_stage(
     with tables.writer(table, partition):
         base = tables.version(table, partition)
         rows = upstream()
-        by_id = {item.item_id: item for item in items(rows)}
-        records = ItemRecords(store, table, partition)
-        work = _PartitionWork(table, by_id, records, *records.load(by_id), settings)
-        due = work.due()
-        progress = Progress(report, unit=table.name, total=len(due))
-        bytes_read = bytes_total = 0
-        for result in work.run(due, function, progress.tick):
-            progress.add(failed=_has_failed(result), size_bytes=_size_bytes(result))
-            if isinstance(result, Done):
-                bytes_read += result.value.bytes_read
-                bytes_total += result.value.bytes_total
-        if due:
-            progress.finish()
-    folded = fold(table, ((by_id[item_id], work.done[item_id]) for item_id in by_id))
+        work = _PartitionWork.begin(table, partition, items(rows), store, settings)
+        work.work_off(function, report)
     return Fold(
         table,
         partition,
-        folded,
+        work.fold(),
         base,
-        made=len(due),
+        made=work.made,
         upstream=rows,
-        bytes_read=bytes_read,
-        bytes_total=bytes_total,
+        bytes_read=work.bytes_read,
+        bytes_total=work.bytes_total,
         upstream_version=fingerprint(MADE_OF[table.name], rows),
         recipe=recipe,
         seconds=sum(record.seconds for record in work.done.values()),
     )
+
+
+def work_ahead(
+    table: Table,
+    partition: Partition,
+    items: Iterable[Item],
+    function: Callable[[Any], Outcome],
+    *,
+    settings: Settings,
+    report: Report,
+) -> pa.Table:
+    """Works off what is due of some of a partition's items, one record each, and gives their rows.
+
+    The partition's table stays as it is, and its lock is not taken: who calls sees to it that no two have the same
+    items in hand. A run of the stage finds the records and has nothing left to do.
+
+    Raises:
+        StageStopped: as for `run_stage`.
+    """
+    work = _PartitionWork.begin(table, partition, items, open_store(settings.store), settings)
+    work.work_off(function, report)
+    return work.fold()
 
 
 @dataclass
@@ -154,6 +164,35 @@ class _PartitionWork:
     done: dict[str, ItemRecord]
     begun: dict[str, int]
     settings: Settings
+    made: int = 0
+    bytes_read: int = 0
+    bytes_total: int = 0
+
+    @classmethod
+    def begin(
+        cls, table: Table, partition: Partition, items: Iterable[Item], store: ObjectStore, settings: Settings
+    ) -> _PartitionWork:
+        """The items with what is known of them."""
+        by_id = {item.item_id: item for item in items}
+        records = ItemRecords(store, table, partition)
+        return cls(table, by_id, records, *records.load(by_id), settings)
+
+    def work_off(self, function: Callable[[Any], Outcome], report: Report) -> None:
+        """Runs what is due; then every item has a record."""
+        due = self.due()
+        progress = Progress(report, unit=self.table.name, total=len(due))
+        for result in self.run(due, function, progress.tick):
+            progress.add(failed=_has_failed(result), size_bytes=_size_bytes(result))
+            if isinstance(result, Done):
+                self.bytes_read += result.value.bytes_read
+                self.bytes_total += result.value.bytes_total
+        if due:
+            progress.finish()
+        self.made = len(due)
+
+    def fold(self) -> pa.Table:
+        """The rows of all items' records."""
+        return fold(self.table, ((self.items[item_id], self.done[item_id]) for item_id in self.items))
 
     def due(self) -> list[str]:
         """What is missing or may be tried again. An item that every run died over is given up here.

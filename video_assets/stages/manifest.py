@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+
+import pyarrow as pa
 
 from video_assets.keys import Partition, without_endpoint
 from video_assets.path_template import Unmatched
@@ -128,6 +130,31 @@ def parts_of(upstream_version: str | None) -> MadeOf:
     """The parts of a manifest's `upstream_version`."""
     uploads, plus, bags = (upstream_version or "").partition("+")
     return MadeOf(uploads, bags if plus else None)
+
+
+def add_to_manifest(
+    partition: Partition, uploads: Iterable[Upload], listing: Listing, *, tables: TableStore, settings: Settings
+) -> Fold:
+    """The partition's manifest with these uploads, in place of earlier versions of theirs; the other rows stay."""
+    base = tables.version(VIDEO_MANIFEST, partition)
+    rows = [_row(listing, upload) for upload in uploads]
+    added = {without_endpoint(row["video_path"]) for row in rows}
+    rows += [row for row in _earlier(tables, partition) if without_endpoint(row["video_path"]) not in added]
+    table = VIDEO_MANIFEST.rows(sorted(rows, key=lambda row: row["video_path"]))
+    return Fold(
+        VIDEO_MANIFEST,
+        partition,
+        table,
+        base,
+        made=len(added),
+        upstream_version=_scan(table.to_pylist(), listing.store).fingerprint,
+        recipe=recipe(settings),
+    )
+
+
+def manifest_rows(uploads: Iterable[Upload], listing: Listing) -> pa.Table:
+    """The rows of a manifest that uploads are."""
+    return VIDEO_MANIFEST.rows([_row(listing, upload) for upload in uploads])
 
 
 def _remove(

@@ -34,6 +34,7 @@ from video_assets.storage.object_store import (
     ObjectStore,
     object_changed,
 )
+from video_assets.storage.part_uploads import PartUploads
 from video_assets.storage.prefix_rollup import roll_up
 
 
@@ -191,6 +192,10 @@ class ChunkedStore(ObjectStore):
 
     def multipart(self, key: str) -> MultipartUpload:
         raise self._read_only(key)
+
+    @property
+    def uploads(self) -> PartUploads:
+        raise self._read_only("")
 
     def copy(self, source_key: str, key: str) -> ObjectInfo:
         raise self._read_only(key)

@@ -1,0 +1,145 @@
+"""`catalogue run` in processes of its own, on real videos: what is said to be there is there, kills included."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from video_assets.tables import CLIPS, FRAMES
+from video_assets_tests.stages.catalogue_home import CatalogueHome
+
+pytestmark = pytest.mark.timeout(600)
+
+WHOLE = {"clips": 1, "frames": 2, "embeddings": 2, "points": 2}
+ALL, DOWNLOADED, NONE = (True, True, True), (True, False, False), (False, False, False)
+
+
+@pytest.fixture
+def home(tmp_path: Path, catalogue_url: str) -> Iterator[CatalogueHome]:
+    found = CatalogueHome(tmp_path, catalogue_url)
+    yield found
+    found.close()
+
+
+def until(holds: Callable[[], bool], *processes: subprocess.Popen[str], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        for process in processes:
+            assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+
+
+def test_flags_are_set_where_the_output_is_and_failures_say_why(home: CatalogueHome) -> None:
+    for number in range(3):
+        home.add(f"good-{number}", day=f"2026-01-0{3 + number % 2}")
+    home.add("no-video", video=b"no video" * 100)
+    home.add("missing", video=None)
+    home.add("elsewhere/../../secret", video=None)
+    os.truncate(home.root / "videos/veh-1/good-0.mp4", 0)
+    planned = home.call("run", "--dry-run")
+    assert planned.stdout.splitlines()[-1] == "6 records would be claimed in the next batch."
+    assert home.flags() == dict.fromkeys(home.flags(), NONE)
+    told = home.call("run", "--max-workers", "2", "--verbose", "--checkpoint", "file")
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.splitlines()[-1] == "Nothing more is due: 2 records done, 4 failed."
+    assert {code: flags for code, flags in home.flags().items() if flags != NONE} == {"good-1": ALL, "good-2": ALL}
+    assert home.there() == {"good-1": WHOLE, "good-2": WHOLE}
+    status = home.status()
+    assert {name: count for name, count in status["states"].items() if count} == {"done": 2, "failed": 3, "given_up": 1}
+    reasons = {failure["code"]: failure["message"] for failure in status["failures"]}
+    assert reasons["missing"] == "is not there"
+    assert reasons["good-0"] == "is empty"
+    assert reasons["no-video"].startswith("cannot be opened as a video")
+    assert reasons["elsewhere/../../secret"].endswith("is no key of a video")
+    checkpoint = json.loads((home.root / "catalogue_checkpoint.json").read_text())
+    assert (checkpoint["total_processed"], checkpoint["total_failed"]) == (6, 4)
+    # Mended, and said so.
+    home.add("other")
+    (home.root / "videos/veh-1/good-0.mp4").write_bytes((home.root / "videos/veh-1/other.mp4").read_bytes())
+    home.client.execute("UPDATE content SET updated_at = now() WHERE code = 'good-0'")
+    assert home.call("run").stdout.splitlines()[-1] == "Nothing more is due: 2 records done, 0 failed."
+    assert home.flags()["good-0"] == ALL
+    assert home.count("c.is_embedded") == 4
+
+
+def test_a_video_that_yields_no_frames_is_downloaded_and_no_more(home: CatalogueHome) -> None:
+    home.add("cut-off")
+    path = home.root / "videos/veh-1/cut-off.mp4"
+    data = path.read_bytes()
+    start = data.index(b"mdat") + 40
+    path.write_bytes(data[:start] + bytes(len(data) - start) if data.index(b"moov") < start else data[:start])
+    home.add("whole")
+    assert home.call("run", "--max-workers", "1").returncode == 0
+    flags = home.flags()
+    assert flags["whole"] == ALL
+    assert flags["cut-off"] in (DOWNLOADED, NONE)
+    failed = [row for row in (*home.rows(CLIPS), *home.rows(FRAMES)) if row["status"] == "failed"]
+    assert {Path(row["video_path"]).stem for row in failed} == {"cut-off"}
+
+
+def test_sigterm_finishes_what_is_in_hand_and_gives_the_rest_back(home: CatalogueHome) -> None:
+    for number in range(30):
+        home.add(f"v-{number:02}")
+    process = home.start("run", "--max-workers", "1", "--json")
+    until(lambda: any((home.root / "store").rglob("*.attempt")), process)
+    process.send_signal(signal.SIGTERM)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    counts = json.loads(output)
+    assert counts["stopped"]
+    assert counts["done"] >= 1
+    assert counts["untried"] > 0
+    assert counts["done"] + counts["untried"] == 30
+    assert home.count("a.worker IS NOT NULL") == 0
+    done = {code for code, flags in home.flags().items() if flags == ALL}
+    assert home.there() == dict.fromkeys(done, WHOLE)
+    assert not list((home.root / "store").rglob("*.attempt"))
+
+
+def many(home: CatalogueHome, records: int, processes: int) -> None:
+    """Several processes on one table, two of them killed in the middle, one record in a hundred no video at all."""
+    chance = random.Random(records)
+    poison = {f"r-{number:05}" for number in chance.sample(range(records), max(1, records // 100))}
+    for number in range(records):
+        code = f"r-{number:05}"
+        place = {"vehicle": f"veh-{number % 5}", "day": f"2026-01-{1 + number // 5 % 4:02}"}
+        home.add(code, video=b"no video" * 100 if code in poison else b"", **place)
+    arguments = ("run", "--max-workers", "1", "--batch-size", "10")
+    workers = [home.start(*arguments) for _ in range(processes)]
+    # A third is worked off; two have an item under way, or are about to begin one.
+    until(lambda: len(list((home.root / "store/clips").rglob("items/*.parquet"))) > records // 3, seconds=3000)
+    for victim in workers[:2]:
+        victim.kill()
+        victim.communicate()
+    for worker in [home.start(*arguments), *workers[2:]]:
+        _, errors = worker.communicate(timeout=3000)
+        assert worker.returncode == 0, errors
+    # What the dead had in hand is free once their leases end.
+    until(lambda: home.count("a.leased_until >= now()") == 0)
+    assert home.call("run", "--max-workers", "1").returncode == 0
+    good = {f"r-{number:05}" for number in range(records)} - poison
+    assert home.there() == dict.fromkeys(good, WHOLE), "each record's output is there, once"
+    assert home.flags() == dict.fromkeys(good, ALL) | dict.fromkeys(poison, NONE)
+    again = [code for code, attempts in home.attempts().items() if attempts > 1]
+    assert len(again) <= 2, "at most one record for each that was killed"
+    row = home.client.execute("SELECT total_processed, total_failed FROM extraction_checkpoints").fetchone()
+    assert row == (records, len(poison))
+
+
+def test_processes_share_a_table_and_kills_lose_nothing(home: CatalogueHome) -> None:
+    many(home, 40, 4)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_processes_share_a_large_table_and_kills_lose_nothing(home: CatalogueHome) -> None:
+    many(home, 5000, 4)
