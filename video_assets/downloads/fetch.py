@@ -13,8 +13,10 @@ from threading import Lock
 
 from video_assets.downloads.errors import DownloadFailed
 from video_assets.downloads.layout import Write
+from video_assets.downloads.selection import SelectedFile
 from video_assets.errors import VideoAssetsError
 from video_assets.storage.object_store import STREAM_CHUNK_BYTES, ObjectChanged, ObjectStore
+from video_assets.storage.positioned_file import PositionedFile
 from video_assets.storage.registry import open_store, split_uri
 
 _LISTED = 20
@@ -85,11 +87,15 @@ def _fetch_one(write: Write, stores: _Stores) -> int:
     store, key = stores.at(write.file.uri)
     write.path.parent.mkdir(parents=True, exist_ok=True)
     # Of its own name: a second download of the same file must not write into this one's.
-    with NamedTemporaryFile("wb", dir=write.path.parent, prefix=_PREFIX, suffix=".part", delete=False) as out:
+    with NamedTemporaryFile("w+b", dir=write.path.parent, prefix=_PREFIX, suffix=".part", delete=False) as out:
         part = Path(out.name)
         try:
-            size = sum(out.write(chunk) for chunk in _chunks(write, store, key))
-            out.flush()
+            if write.file.size_bytes is None:
+                file = PositionedFile(out.fileno(), str(write.path))
+                size = store.read_into(key, file, etag=write.file.etag)
+            else:
+                size = sum(out.write(chunk) for chunk in _chunks(write.file, write.file.size_bytes, store, key))
+                out.flush()
             part.chmod(0o666 & ~_umask())
             part.replace(write.path)
         finally:
@@ -112,13 +118,10 @@ def _sweep(writes: list[Write]) -> None:
                 part.unlink(missing_ok=True)
 
 
-def _chunks(write: Write, store: ObjectStore, key: str) -> Iterator[bytes]:
-    file = write.file
-    if file.size_bytes is None:
-        yield from store.stream(key, etag=file.etag)
-        return
-    for at in range(0, file.size_bytes, _WHOLE_BYTES):
-        wanted = min(_WHOLE_BYTES, file.size_bytes - at)
+def _chunks(file: SelectedFile, size_bytes: int, store: ObjectStore, key: str) -> Iterator[bytes]:
+    """The bytes of a file that lies within a shard."""
+    for at in range(0, size_bytes, _WHOLE_BYTES):
+        wanted = min(_WHOLE_BYTES, size_bytes - at)
         data = store.get(key, start=file.start + at, length=wanted, etag=file.etag)
         if len(data) != wanted:
             raise ObjectChanged(
