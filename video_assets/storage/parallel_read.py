@@ -48,10 +48,10 @@ def read_spans(
     Raises:
         Exception: what `pieces` or `digests` raised. No thread of the read is left then.
     """
-    reading = _Reading(spans, pieces, file)
-    with ThreadPoolExecutor(min(connections, len(spans)), thread_name_prefix="span") as pool:
+    reading, threads = _Reading(spans, pieces, file), max(1, min(connections, len(spans)))
+    with ThreadPoolExecutor(threads, thread_name_prefix="span") as pool:
         try:
-            workers = [pool.submit(reading.work) for _ in range(min(connections, len(spans)))]
+            workers = [pool.submit(reading.work) for _ in range(threads)]
             reading.follow(digests())
             for worker in workers:
                 worker.result()
