@@ -13,7 +13,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def _ours(target: Path, first: str) -> Callable[[str], None]:
     source.head(first)  # imports and clients are made by the first use
 
     def download(key: str) -> None:
-        store.put(key, source.stream(key))
+        store.put_from(key, source, key)
 
     return download
 
@@ -52,14 +52,7 @@ def _ours_with_checksum(target: Path, first: str) -> Callable[[str], None]:
     source.head(first)  # imports and clients are made by the first use
 
     def download(key: str) -> None:
-        digest = hashlib.sha256()
-
-        def chunks() -> Iterator[bytes]:
-            for chunk in source.stream(key):
-                digest.update(chunk)
-                yield chunk
-
-        store.put(key, chunks())
+        store.put_from(key, source, key, digests=[hashlib.sha256()])
 
     return download
 

@@ -8,6 +8,7 @@ file of up to 64 MiB, as S3 gives it for an object put at once, and of the form 
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import re
@@ -18,16 +19,29 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from video_assets.storage.crc import Crc
+
 AT_ONCE_BYTES = 64 * 1024**2
 
 
 def main() -> None:
     """Serves until it is killed."""
     root = Path(sys.argv[1])
+    for path in root.rglob("*.*"):
+        _etag(path), _crc(path)
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(root))
     server.daemon_threads = True
     print(server.server_port, flush=True)
     server.serve_forever()
+
+
+@cache
+def _crc(path: Path) -> str:
+    digest = Crc("CRC64-NVME")
+    with path.open("rb") as file:
+        while data := file.read(2**20):
+            digest.update(data)
+    return base64.b64encode(digest.digest()).decode()
 
 
 @cache
@@ -61,6 +75,9 @@ def _handler(root: Path) -> type[BaseHTTPRequestHandler]:
             self.send_header("ETag", _etag(path))
             self.send_header("Last-Modified", formatdate(path.stat().st_mtime, usegmt=True))
             self.send_header("Accept-Ranges", "bytes")
+            if self.headers.get("x-amz-checksum-mode") == "ENABLED" and not span:
+                self.send_header("x-amz-checksum-crc64nvme", _crc(path))
+                self.send_header("x-amz-checksum-type", "FULL_OBJECT")
             self.end_headers()
             if self.command == "GET":
                 self._send(path, start, end)

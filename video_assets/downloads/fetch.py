@@ -10,8 +10,10 @@ from threading import Lock
 from video_assets.downloads.errors import DownloadFailed
 from video_assets.downloads.layout import Write
 from video_assets.downloads.part_file import part_file, sweep_parts
+from video_assets.downloads.selection import SelectedFile
 from video_assets.errors import VideoAssetsError
 from video_assets.storage.object_store import STREAM_CHUNK_BYTES, ObjectChanged, ObjectStore
+from video_assets.storage.positioned_file import PositionedFile
 from video_assets.storage.registry import open_store, split_uri
 
 _LISTED = 20
@@ -79,16 +81,15 @@ def _fetch_one(write: Write, stores: Stores) -> int:
     """Returns the size in bytes."""
     store, key = stores.at(write.file.uri)
     with part_file(write.path) as out:
-        return sum(out.write(chunk) for chunk in _chunks(write, store, key))
+        if write.file.size_bytes is None:
+            return store.read_into(key, PositionedFile(out.fileno(), str(write.path)), etag=write.file.etag)
+        return sum(out.write(chunk) for chunk in _chunks(write.file, write.file.size_bytes, store, key))
 
 
-def _chunks(write: Write, store: ObjectStore, key: str) -> Iterator[bytes]:
-    file = write.file
-    if file.size_bytes is None:
-        yield from store.stream(key, etag=file.etag)
-        return
-    for at in range(0, file.size_bytes, _WHOLE_BYTES):
-        wanted = min(_WHOLE_BYTES, file.size_bytes - at)
+def _chunks(file: SelectedFile, size_bytes: int, store: ObjectStore, key: str) -> Iterator[bytes]:
+    """The bytes of a file that lies within a shard."""
+    for at in range(0, size_bytes, _WHOLE_BYTES):
+        wanted = min(_WHOLE_BYTES, size_bytes - at)
         data = store.get(key, start=file.start + at, length=wanted, etag=file.etag)
         if len(data) != wanted:
             raise ObjectChanged(

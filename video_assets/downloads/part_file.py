@@ -25,7 +25,7 @@ def part_file(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
     new = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     # Of its own name: a second writer of the same file must not write into this one's.
-    with NamedTemporaryFile("wb", dir=path.parent, prefix=_PREFIX, suffix=".part", delete=False) as out:
+    with NamedTemporaryFile("w+b", dir=path.parent, prefix=_PREFIX, suffix=".part", delete=False) as out:
         part = Path(out.name)
         try:
             yield cast("BinaryIO", out)

@@ -17,7 +17,7 @@ from video_assets.stages.items import Item, Outcome, Report, Row, failed_row, ru
 from video_assets.stages.probe import source_columns, stream_columns, truth_columns
 from video_assets.stages.windows import Windowing, later, seconds_into_source, write_windows
 from video_assets.storage.chunk_metadata import split_stream_key
-from video_assets.storage.object_store import ObjectStore, StoreError
+from video_assets.storage.object_store import ObjectStore
 from video_assets.storage.registry import open_store, split_uri
 from video_assets.table_store.provenance import Recipe
 from video_assets.table_store.table_store import Fold, TableStore
@@ -28,12 +28,6 @@ from video_assets.video.windows import CannotCut, fits_one_window
 
 CODE_VERSION = "2"
 """Raised when the same source would become another clip or row."""
-
-
-class SizeMismatch(StoreError):
-    """The bytes read are not as many as the manifest says."""
-
-    stage = "copy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,19 +257,8 @@ def _whole(task: ClipTask, *, uncut_reason: str | None = None) -> Outcome:
 
 
 def _copy(source: ObjectStore, key: str, store: ObjectStore, task: ClipTask) -> str:
-    """Streams the version the manifest named to its place and returns its checksum; publishes all of it or nothing."""
+    """Copies the version the manifest named to its place and returns its checksum; publishes all of it or nothing."""
     digest = hashlib.sha256()
-
-    def chunks() -> Iterator[bytes]:
-        size = 0
-        for chunk in source.stream(key, etag=task.etag):
-            digest.update(chunk)
-            size += len(chunk)
-            yield chunk
-        if size != task.size_bytes:
-            cause = f"{size} bytes were read, and the manifest says {task.size_bytes}"
-            raise SizeMismatch(task.video_path, cause, "Materialize video_manifest again.")
-
     assert task.copy_key is not None
-    store.put(task.copy_key, chunks())
+    store.put_from(task.copy_key, source, key, etag=task.etag, size_bytes=task.size_bytes, digests=[digest])
     return f"sha256:{digest.hexdigest()}"

@@ -19,7 +19,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote_to_bytes
@@ -44,6 +44,7 @@ from video_assets.storage.object_reader import open_reader
 from video_assets.storage.object_store import (
     STREAM_CHUNK_BYTES,
     CommonPrefix,
+    Digest,
     InvalidKey,
     LockTimeout,
     MultipartUpload,
@@ -51,6 +52,7 @@ from video_assets.storage.object_store import (
     ObjectNotFound,
     ObjectStore,
     StoreUnavailable,
+    check_size,
     object_changed,
 )
 from video_assets.storage.prefix_rollup import roll_up
@@ -133,6 +135,22 @@ class LocalStore(ObjectStore):
             for chunk in (data,) if isinstance(data, bytes | bytearray | memoryview) else data:
                 temporary.write(chunk)
             return self._publish(temporary, key, if_absent=if_absent)
+
+    def put_from(
+        self,
+        key: str,
+        source: ObjectStore,
+        source_key: str,
+        *,
+        etag: str | None = None,
+        size_bytes: int | None = None,
+        digests: Sequence[Digest] = (),
+    ) -> ObjectInfo:
+        check_key(key)
+        with contextlib.closing(Temporary(self._root, self.uri_of(key))) as temporary:
+            temporary.size_bytes = source.read_into(source_key, temporary.file, etag=etag, digests=digests)
+            check_size(source.uri_of(source_key), temporary.size_bytes, size_bytes)
+            return self._publish(temporary, key, if_absent=False)
 
     def multipart(self, key: str) -> MultipartUpload:
         check_key(key)

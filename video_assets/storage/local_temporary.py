@@ -17,6 +17,7 @@ import uuid
 
 from video_assets.storage.local_files import unavailable_on_os_error
 from video_assets.storage.object_keys import HIDDEN_FOLDER
+from video_assets.storage.positioned_file import PositionedFile
 
 _NAME = re.compile(rb"[0-9a-f]{32}")
 
@@ -40,6 +41,9 @@ class Temporary:
         root: the store's root.
         item: what it will become, for errors.
 
+    Attributes:
+        file: for writes at any place; `size_bytes` is then to be set to the whole.
+
     Raises:
         StoreUnavailable: from every method.
     """
@@ -48,16 +52,13 @@ class Temporary:
         self._item = item
         with unavailable_on_os_error(item):
             self.path, self._descriptor = _create_locked(hidden_folder(root))
+        self.file = PositionedFile(self._descriptor, item)
         self.size_bytes = 0
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Appends all of `data`, or, where it raises, nothing."""
-        rest, end = memoryview(data).cast("B"), self.size_bytes
-        with unavailable_on_os_error(self._item):
-            while rest:
-                written = os.pwrite(self._descriptor, rest, end)
-                rest, end = rest[written:], end + written
-        self.size_bytes = end
+        self.file.write_at(self.size_bytes, data)
+        self.size_bytes += memoryview(data).nbytes
 
     def read(self, start: int, length: int) -> bytes:
         """Up to `length` of the bytes written, from `start`."""

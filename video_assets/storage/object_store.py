@@ -11,16 +11,21 @@ there: bytes that are not UTF-8 are surrogate-escaped in the key, so the object 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, BinaryIO, ClassVar, Protocol, Self
 
 from video_assets.errors import VideoAssetsError
 from video_assets.storage.part_uploads import PartUploads
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+    from video_assets.storage.positioned_file import PositionedFile
 
 STREAM_CHUNK_BYTES = 1024 * 1024
 """Default size of the chunks of `ObjectStore.stream`."""
@@ -73,6 +78,18 @@ def object_changed(item: str, found: str, wanted: str) -> ObjectChanged:
     return ObjectChanged(item, f"is version {found}, not {wanted}", "List the source again and rerun.")
 
 
+class SizeMismatch(StoreError):
+    """The bytes read of the version that was asked for are not as many as its listing says."""
+
+    stage = "copy"
+
+
+def check_size(item: str, found: int, listed: int | None) -> None:
+    """Raises SizeMismatch where an object of so many bytes was found, and it was listed with another size."""
+    if listed not in (None, found):
+        raise SizeMismatch(item, f"{found} bytes were read, and its listing says {listed}", "List the source again.")
+
+
 class ObjectExists(StoreError):
     """A put with `if_absent` found an object under its key."""
 
@@ -96,6 +113,13 @@ class CommonPrefix:
     """All objects whose keys begin with `prefix`, which ends with the delimiter."""
 
     prefix: str
+
+
+class Digest(Protocol):
+    """A hash of `hashlib`, or anything else that wants to see all bytes in their order."""
+
+    def update(self, data: ReadableBuffer, /) -> None:
+        """Takes the next bytes, whose buffer is used again afterwards."""
 
 
 class MultipartUpload(Protocol):
@@ -184,6 +208,26 @@ class ObjectStore(Protocol):
             ObjectChanged: `etag` is given and is not the object's, or the object changed during the read.
         """
 
+    def read_into(
+        self, key: str, file: PositionedFile, *, etag: str | None = None, digests: Sequence[Digest] = ()
+    ) -> int:
+        """Writes the whole object, all of one version, to a file from its beginning; returns its size in bytes.
+
+        The way to a disk for large objects: where the store is far away, by several requests at a time. `digests` are
+        fed meanwhile. What the file holds after an error is no object.
+
+        Raises:
+            ObjectNotFound: no such object.
+            ObjectChanged: `etag` is given and is not the object's, or the object changed during the read.
+        """
+        position = 0
+        for chunk in self.stream(key, etag=etag):
+            file.write_at(position, chunk)
+            for digest in digests:
+                digest.update(chunk)
+            position += len(chunk)
+        return position
+
     def open(self, key: str, *, etag: str | None = None) -> BinaryIO:
         """A buffered, seekable reader of one version (the present one unless `etag` names it).
 
@@ -206,6 +250,36 @@ class ObjectStore(Protocol):
             InvalidKey: see `object_keys.check_key`.
             ObjectExists: `if_absent` and the key is taken; the object there is untouched.
         """
+
+    def put_from(
+        self,
+        key: str,
+        source: ObjectStore,
+        source_key: str,
+        *,
+        etag: str | None = None,
+        size_bytes: int | None = None,
+        digests: Sequence[Digest] = (),
+    ) -> ObjectInfo:
+        """Publishes, as `put` does, a copy of an object of any store, its bytes checked as `source` reads them.
+
+        Raises:
+            ObjectNotFound: no such source.
+            ObjectChanged: `etag` is given and is not the source's, or it changed during the copy.
+            SizeMismatch: `size_bytes` is given and is not the source's.
+            InvalidKey: see `object_keys.check_key`.
+        """
+
+        def chunks() -> Iterator[bytes]:
+            size = 0
+            for chunk in source.stream(source_key, etag=etag):
+                for digest in digests:
+                    digest.update(chunk)
+                size += len(chunk)
+                yield chunk
+            check_size(source.uri_of(source_key), size, size_bytes)
+
+        return self.put(key, chunks())
 
     def multipart(self, key: str) -> MultipartUpload:
         """Starts an object in parts; it is invisible until `complete()`.

@@ -15,7 +15,7 @@ import contextlib
 import functools
 import itertools
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -28,6 +28,7 @@ from video_assets.storage.object_reader import open_reader
 from video_assets.storage.object_store import (
     STREAM_CHUNK_BYTES,
     CommonPrefix,
+    Digest,
     InvalidKey,
     InvalidUri,
     ObjectExists,
@@ -44,6 +45,7 @@ from video_assets.storage.oss_multipart import OssMultipartUpload, OssPart, abor
 from video_assets.storage.oss_read import OssObjectReader
 from video_assets.storage.oss_uploads import OssUploads
 from video_assets.storage.oss_uri import OssPlace, parse_oss_uri
+from video_assets.storage.positioned_file import PositionedFile
 from video_assets.storage.prefix_rollup import roll_up
 
 PART_BYTES = 16 * 1024 * 1024
@@ -133,6 +135,11 @@ class OssStore(ObjectStore):
 
     def stream(self, key: str, *, etag: str | None = None, chunk_bytes: int = STREAM_CHUNK_BYTES) -> Iterator[bytes]:
         yield from self._reader(key, etag).stream(chunk_bytes)
+
+    def read_into(
+        self, key: str, file: PositionedFile, *, etag: str | None = None, digests: Sequence[Digest] = ()
+    ) -> int:
+        return self._reader(key, etag).into(file, digests)
 
     def open(self, key: str, *, etag: str | None = None) -> BinaryIO:
         return open_reader(self, key, etag)

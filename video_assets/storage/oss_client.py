@@ -85,12 +85,13 @@ def _connect(
     read_timeout_s: float = _READ_TIMEOUT_S,
 ) -> OssConnection:
     try:
+        import anycrc  # noqa: F401
         from alibabacloud_oss_v2 import Client, config, retry
         from alibabacloud_oss_v2.transport import RequestsHttpClient
     except ImportError as error:
         raise StoreUnavailable(
             f"oss://{endpoint.name}",
-            f"alibabacloud-oss-v2 is not installed ({error})",
+            f"alibabacloud-oss-v2 or anycrc is not installed ({error})",
             "Install it: pip install 'video-assets[oss]'.",
         ) from error
     settings = load_settings()

@@ -1,16 +1,30 @@
-"""Reads of one version of an object: whole, verified by CRC64 and resumed where they break, or a range."""
+"""Reads of one version of an object: whole, verified by CRC64 and resumed where they break, or a range.
+
+One that goes to a file is read by several requests at a time.
+"""
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from video_assets.storage.object_store import STREAM_CHUNK_BYTES, ObjectUnreadable
+from video_assets.storage.crc import Crc
+from video_assets.storage.object_store import STREAM_CHUNK_BYTES, Digest, ObjectUnreadable, object_changed
 from video_assets.storage.oss_client import ATTEMPTS, OssConnection
 from video_assets.storage.oss_errors import code_of, store_errors, unreachable
 from video_assets.storage.oss_uri import OssPlace
+from video_assets.storage.parallel_read import read_spans, spans_of
+from video_assets.storage.positioned_file import PositionedFile
+
+CONNECTIONS = 4
+"""Requests under way at a time for one object that goes to a file."""
+
+LEAST_SPAN_BYTES, MOST_SPAN_BYTES = 4 * 1024 * 1024, 16 * 1024 * 1024
+"""What each of them asks for: a request takes tens of milliseconds to begin, and nothing of it is held."""
+
+PIECE_BYTES = 256 * 1024
 
 
 class DamagedRead(ObjectUnreadable):
@@ -65,10 +79,9 @@ class OssObjectReader:
         Raises:
             DamagedRead: the bytes arrived damaged.
         """
-        from alibabacloud_oss_v2.crc import Crc64
         from requests import RequestException
 
-        crc, held, place, breaks = Crc64(0), b"", 0, 0
+        crc, held, place, breaks = Crc("CRC64-XZ"), b"", 0, 0
         while True:
             try:
                 for chunk in self._body(place, chunk_bytes):
@@ -80,14 +93,55 @@ class OssObjectReader:
             except RequestException as error:
                 breaks += 1
                 self._pause(breaks, error)
-        if self._crc not in (None, crc.sum64()):
-            raise DamagedRead(self._item, "arrived damaged: its CRC64 is another", "Run again: it is read anew.")
+        self._check(crc)
         if held:
             yield held
 
-    def _body(self, start: int, chunk_bytes: int) -> Iterator[bytes]:
+    def into(self, file: PositionedFile, digests: Sequence[Digest]) -> int:
+        """Writes all bytes to a file, each at its place; returns how many.
+
+        Raises:
+            ObjectChanged: it is another version.
+            DamagedRead: the bytes arrived damaged.
+        """
+        from alibabacloud_oss_v2 import HeadObjectRequest
+
+        with store_errors(self._place, self._item):
+            said = self._client.head_object(HeadObjectRequest(self._place.bucket, self._key))
+        found, size = said.etag.strip('"'), said.content_length
+        if self._etag not in (None, found):
+            raise object_changed(self._item, found, str(self._etag))
+        self._etag, self._crc = found, int(said.hash_crc64) if said.hash_crc64 else None
+        crc = Crc("CRC64-XZ")
+        spans = spans_of(0, size, CONNECTIONS, least=LEAST_SPAN_BYTES, most=MOST_SPAN_BYTES)
+        read_spans(spans, self._span, file, lambda: [*digests, crc], connections=CONNECTIONS)
+        self._check(crc)
+        return int(size)
+
+    def _check(self, crc: Crc) -> None:
+        if self._crc not in (None, crc.value):
+            raise DamagedRead(self._item, "arrived damaged: its CRC64 is another", "Run again: it is read anew.")
+
+    def _span(self, span: range) -> Iterator[bytes]:
+        """The bytes of a span; a connection that breaks is taken up where it broke."""
+        from requests import RequestException
+
+        place, breaks = span.start, 0
+        while place < span.stop:
+            try:
+                for chunk in self._body(place, PIECE_BYTES, span.stop):
+                    yield chunk
+                    place, breaks = place + len(chunk), 0
+                if place < span.stop:
+                    raise RequestException("the answer is shorter than asked for")
+            except RequestException as error:
+                breaks += 1
+                self._pause(breaks, error)
+
+    def _body(self, start: int, chunk_bytes: int, end: int | None = None) -> Iterator[bytes]:
         """The chunks from `start` on; notes the version and the checksum of the whole, for later requests."""
-        answer = self._get(f"bytes={start}-" if start else None)
+        last = "" if end is None else end - 1
+        answer = self._get(f"bytes={start}-{last}" if start or end is not None else None)
         if answer is None:
             return
         self._etag = (answer.etag or "").strip('"') or self._etag

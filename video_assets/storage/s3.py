@@ -17,7 +17,7 @@ import itertools
 import logging
 import operator
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -34,6 +34,7 @@ from video_assets.storage.object_store import (
     MAX_PART_NUMBER,
     STREAM_CHUNK_BYTES,
     CommonPrefix,
+    Digest,
     InvalidKey,
     MultipartUpload,
     ObjectExists,
@@ -45,12 +46,13 @@ from video_assets.storage.object_store import (
     StoreUnavailable,
     object_changed,
 )
+from video_assets.storage.positioned_file import PositionedFile
 from video_assets.storage.prefix_rollup import roll_up
 from video_assets.storage.s3_bucket import ask, call
 from video_assets.storage.s3_errors import S3Fault, is_condition, object_error, store_error
 from video_assets.storage.s3_listing import list_page
 from video_assets.storage.s3_multipart import S3MultipartUpload
-from video_assets.storage.s3_reads import read, read_whole, rechunked
+from video_assets.storage.s3_reads import read, read_into, read_whole, rechunked
 from video_assets.storage.s3_uploads import S3Uploads
 from video_assets.storage.s3_uri import object_uri
 
@@ -182,6 +184,13 @@ class S3Store(ObjectStore):
         whole, item = self._readable(key), self.uri_of(key)
         with self._object_errors(key, etag):
             yield from rechunked(read(self._bucket, whole, item, etag, 0, None), chunk_bytes)
+
+    def read_into(
+        self, key: str, file: PositionedFile, *, etag: str | None = None, digests: Sequence[Digest] = ()
+    ) -> int:
+        whole, item = self._readable(key), self.uri_of(key)
+        with self._object_errors(key, etag):
+            return read_into(self._bucket, whole, item, etag, file, digests)
 
     def open(self, key: str, *, etag: str | None = None) -> BinaryIO:
         return open_reader(self, key, etag)

@@ -51,8 +51,11 @@ class S3Clients:
 
 def check_installed(uri: str) -> None:
     """Raises InvalidUri with the install command where the extra is missing."""
-    if find_spec("obstore") is None or find_spec("boto3") is None:
-        raise InvalidUri(uri, "obstore and boto3 are not installed", "Run: pip install 'video-assets[s3]'")
+    missing = [name for name in ("anycrc", "boto3", "obstore") if find_spec(name) is None]
+    if missing:
+        raise InvalidUri(
+            uri, f"needs what is not installed: {', '.join(missing)}", "Run: pip install 'video-assets[s3]'"
+        )
 
 
 @lru_cache(maxsize=64)

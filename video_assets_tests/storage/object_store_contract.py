@@ -6,18 +6,22 @@ The fixture `store` is an empty store that `open_store(store.uri)` reaches from 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import pickle
+import random
 import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from video_assets.storage.local_store import LocalStore
 from video_assets.storage.object_store import (
     MAX_PART_NUMBER,
     MIN_PART_BYTES,
@@ -29,6 +33,7 @@ from video_assets.storage.object_store import (
     ObjectInfo,
     ObjectNotFound,
     ObjectStore,
+    SizeMismatch,
     StoreError,
 )
 from video_assets.storage.part_uploads import Part
@@ -37,6 +42,8 @@ from video_assets_tests.storage import store_processes
 from video_assets_tests.storage.store_processes import hear, kill, race, running
 
 KEY = "date=2026-01-03/vehicle=veh-7/blobs/a b+é.bin"
+
+DATA = bytes(range(251)) * 20_000
 
 REFUSED_KEYS = [
     "",
@@ -474,6 +481,37 @@ class ObjectStoreContract:
                 assert store.get(key) == name
 
     # Parts
+
+    # Copies between stores
+
+    @pytest.mark.parametrize("size", [0, 1, 1_000_000, 13_000_001])
+    def test_an_object_goes_to_a_disk_whole(self, store: ObjectStore, tmp_path: Path, size: int) -> None:
+        data = random.Random(size).randbytes(size)
+        info, disk, digest = store.put("a.mp4", data), LocalStore(tmp_path), hashlib.sha256()
+        copied = disk.put_from("b.mp4", store, "a.mp4", etag=info.etag, size_bytes=size, digests=[digest])
+        assert (tmp_path / "b.mp4").read_bytes() == data
+        assert copied == disk.head("b.mp4")
+        assert digest.digest() == hashlib.sha256(data).digest()
+
+    def test_an_object_comes_from_a_disk_whole(self, store: ObjectStore, tmp_path: Path) -> None:
+        disk, digest = LocalStore(tmp_path), hashlib.sha256()
+        disk.put("a.mp4", DATA)
+        copied = store.put_from("b.mp4", disk, "a.mp4", digests=[digest])
+        assert store.get("b.mp4", etag=copied.etag) == DATA
+        assert digest.digest() == hashlib.sha256(DATA).digest()
+
+    def test_a_copy_of_what_is_not_there_publishes_nothing(self, store: ObjectStore, tmp_path: Path) -> None:
+        disk = LocalStore(tmp_path)
+        info = store.put("a.mp4", DATA)
+        with pytest.raises(ObjectNotFound):
+            disk.put_from("b.mp4", store, "none")
+        with pytest.raises(ObjectChanged):
+            disk.put_from("b.mp4", store, "a.mp4", etag="0" * 32)
+        with pytest.raises(SizeMismatch, match=rf"{len(DATA)} bytes were read, and its listing says 7"):
+            disk.put_from("b.mp4", store, "a.mp4", etag=info.etag, size_bytes=7)
+        with pytest.raises(SizeMismatch):
+            store.put_from("b.mp4", store, "a.mp4", size_bytes=7)
+        assert [info.key for info in (*disk.list(), *store.list())] == ["a.mp4"]
 
     def test_parts_are_joined_by_number_and_invisible_before(self, store: ObjectStore) -> None:
         first, last = bytes(MIN_PART_BYTES), b"last"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import pickle
 import re
@@ -18,6 +19,7 @@ import pytest
 from video_assets.keys import SourceIdentity, clip_id
 from video_assets.settings import Settings
 from video_assets.storage import oss, oss_client, oss_lock, oss_multipart
+from video_assets.storage.local_store import LocalStore
 from video_assets.storage.object_store import (
     CommonPrefix,
     InvalidKey,
@@ -146,6 +148,44 @@ def test_an_object_changed_while_a_stream_was_broken_is_an_error(server: OssServ
     store.put("a", DATA[::-1])
     with pytest.raises(ObjectChanged):
         list(stream)
+
+
+@pytest.fixture
+def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalStore:
+    """Copies to it take four requests."""
+    for name in ("LEAST_SPAN_BYTES", "MOST_SPAN_BYTES"):
+        monkeypatch.setattr(f"video_assets.storage.oss_read.{name}", -(-len(DATA) // 4))
+    return LocalStore(tmp_path)
+
+
+def test_a_copy_to_a_disk_takes_several_requests_of_one_version(
+    server: OssServer, store: ObjectStore, disk: LocalStore
+) -> None:
+    store.put("a", DATA)
+    digest = hashlib.sha256()
+    disk.put_from("copy", store, "a", digests=[digest])
+    assert disk.get("copy") == DATA
+    assert digest.digest() == hashlib.sha256(DATA).digest()
+    assert (server.count("HeadObject"), server.count("GetObject")) == (2, 4)
+    assert len({*server.ranges[-4:]}) == 4
+
+
+def test_a_copy_to_a_disk_is_whole_whichever_request_is_cut(
+    server: OssServer, store: ObjectStore, disk: LocalStore
+) -> None:
+    store.put("a", DATA)
+    server.faults = [Fault("GetObject", times=3, truncate_at=600_000)]
+    disk.put_from("copy", store, "a")
+    assert disk.get("copy") == DATA
+    assert server.count("GetObject") > 4
+
+
+def test_a_damaged_copy_to_a_disk_publishes_nothing(server: OssServer, store: ObjectStore, disk: LocalStore) -> None:
+    store.put("a", DATA)
+    server.faults = [Fault("GetObject", corrupt=True)]
+    with pytest.raises(ObjectUnreadable, match="CRC64"):
+        disk.put_from("copy", store, "a")
+    assert not list(disk.list())
 
 
 def test_damage_on_the_way_up_is_noticed_and_mended(server: OssServer, store: ObjectStore) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
+from video_assets.storage.crc import Crc
+from video_assets.storage.local_store import LocalStore
 from video_assets.storage.object_store import (
     InvalidUri,
     ObjectChanged,
@@ -18,7 +24,9 @@ from video_assets.storage.object_store import (
     StoreError,
     StoreUnavailable,
 )
+from video_assets.storage.parallel_read import spans_of
 from video_assets.storage.registry import open_store
+from video_assets.storage.s3_checksums import ask_expected
 from video_assets.storage.s3_clients import connect
 from video_assets.storage.s3_reads import SPANS_AHEAD, CorruptedRead
 from video_assets_tests.servers.fault_proxy import Fault, FaultProxy
@@ -140,6 +148,119 @@ def test_a_read_that_is_left_stops_its_requests(proxy: FaultProxy, store: Object
     stream.close()  # type: ignore[attr-defined]
     assert len(proxy.requests) <= 1 + SPANS_AHEAD
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("s3 read")]
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path)
+
+
+@pytest.fixture
+def parted(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """The bytes of the object `parted`: so many that a copy to a disk takes six requests and asks for a checksum."""
+    for name in ("FIRST_BYTES", "LEAST_SPAN_BYTES", "MOST_SPAN_BYTES", "ASKED_BYTES"):
+        monkeypatch.setattr(f"video_assets.storage.s3_reads.{name}", SPAN)
+    data = bytes(range(251)) * (5 * SPAN // 251 + 1)
+    store.put("parted", data)
+    return data
+
+
+def test_a_copy_to_a_disk_takes_several_requests(
+    proxy: FaultProxy, store: ObjectStore, disk: LocalStore, parted: bytes
+) -> None:
+    proxy.requests.clear()
+    digest = hashlib.sha256()
+    disk.put_from("copy", store, "parted", digests=[digest])
+    assert disk.get("copy") == parted
+    assert digest.digest() == hashlib.sha256(parted).digest()
+    assert sorted(request.split()[0] for request in proxy.requests) == ["GET"] * 6 + ["HEAD"]
+
+
+def test_a_copy_to_a_disk_is_whole_whichever_request_is_cut(
+    proxy: FaultProxy, store: ObjectStore, disk: LocalStore, parted: bytes
+) -> None:
+    proxy.faults = [Fault("GET .*parted", times=5, cut_at=200_000)]
+    disk.put_from("copy", store, "parted")
+    assert disk.get("copy") == parted
+    assert proxy.faults[0].times == 0
+
+
+def test_a_copy_to_a_disk_is_of_one_version(
+    store: ObjectStore, disk: LocalStore, parted: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overwritten(*args: int, **bounds: int) -> list[range]:
+        """Called when the first request was answered, and before the others are made."""
+        store.put("parted", parted[::-1])
+        return spans_of(*args, **bounds)
+
+    monkeypatch.setattr("video_assets.storage.s3_reads.spans_of", overwritten)
+    with pytest.raises(ObjectChanged, match=r"parted.*version"):
+        disk.put_from("copy", store, "parted")
+    assert not list(disk.list())
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("span")]
+
+
+def test_a_copy_to_a_disk_that_breaks_for_ever_stops(
+    proxy: FaultProxy, store: ObjectStore, disk: LocalStore, parted: bytes
+) -> None:
+    proxy.faults = [Fault("GET .*parted", times=1000, cut_at=0)]
+    with pytest.raises(StoreUnavailable, match="stopped answering"):
+        disk.put_from("copy", store, "parted")
+    assert not list(disk.list())
+    assert disk.sweep() == 0
+
+
+CHECKSUMS = ["CRC64-NVME", "CRC32", "SHA256", "SHA1"]
+"""All that the server of the tests has."""
+
+
+def checksum_of(name: str, data: bytes) -> str:
+    digest: Any = hashlib.new(name) if name.startswith("SHA") else Crc(cast("Any", name))
+    digest.update(data)
+    return base64.b64encode(digest.digest()).decode()
+
+
+@pytest.mark.parametrize("name", CHECKSUMS)
+def test_a_copy_to_a_disk_is_held_against_the_checksum_that_s3_has(
+    proxy: FaultProxy, store: ObjectStore, disk: LocalStore, parted: bytes, bucket: str, name: str
+) -> None:
+    parameter = {f"Checksum{name.replace('-', '')}": checksum_of(name, parted)}
+    boto = connect(bucket).boto
+    boto.put_object(Bucket=bucket, Key="videos/summed", Body=parted, **parameter)
+    head = boto.head_object(Bucket=bucket, Key="videos/summed", ChecksumMode="ENABLED")
+    expected = ask_expected(bucket, "videos/summed", head["ETag"].strip('"'))
+    assert expected is not None
+    assert expected.name == name.replace("-", "")
+    disk.put_from("copy", store, "summed")
+    assert disk.get("copy") == parted
+    proxy.faults = [Fault("GET .*summed", corrupt_at=100_000)]
+    with pytest.raises(CorruptedRead, match=rf"summed.*{expected.name}"):
+        disk.put_from("corrupt", store, "summed")
+    assert [info.key for info in disk.list()] == ["copy"]
+
+
+@pytest.mark.parametrize("key", ["parted", "a.mp4"])
+def test_a_copy_to_a_disk_is_held_against_an_etag_that_is_an_md5(
+    proxy: FaultProxy, store: ObjectStore, disk: LocalStore, parted: bytes, key: str
+) -> None:
+    proxy.faults = [Fault(f"GET .*{key}", corrupt_at=100_000)]
+    with pytest.raises(CorruptedRead, match=rf"{key}.*MD5"):
+        disk.put_from("copy", store, key)
+    assert not list(disk.list())
+
+
+def test_memory_does_not_grow_with_what_is_copied_to_a_disk(bucket: str, disk: LocalStore) -> None:
+    # Not by the proxy, which holds whole answers in this process.
+    store = open_store(f"s3://{bucket}")
+    store.put("big", (DATA for _ in range(14)))
+    tracemalloc.start()
+    try:
+        disk.put_from("copy", store, "big", digests=[hashlib.sha256()])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert disk.head("copy").size_bytes == 14 * len(DATA)
+    assert peak < 16_000_000
 
 
 def test_a_listing_that_is_cut_is_asked_again(proxy: FaultProxy, store: ObjectStore) -> None:
