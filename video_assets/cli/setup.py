@@ -65,7 +65,7 @@ def up(
         os.environ.update(variables)
 
         def begin() -> None:
-            # What keeps the code location from loading is told here, in a sentence: each process would write a traceback.
+            # What keeps the code location from loading is told here: each process would write a traceback.
             import video_assets.definitions  # noqa: F401
 
             typer.echo(f"The UI: http://127.0.0.1:{port}  History: {folder}  Stop: Ctrl-C")
