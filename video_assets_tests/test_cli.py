@@ -8,12 +8,16 @@ import sys
 import tarfile
 from pathlib import Path
 
+import dagster as dg
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner, Result
 
 from video_assets.cli import app
+from video_assets.defs.garbage import garbage_job
+from video_assets.defs.history import make_history
 from video_assets.vectors.registry import open_vector_index
+from video_assets.vectors.shard_lock import hold_collection
 from video_assets_tests.vectors.fleet_points import COLLECTION, DIM, frame_point
 from video_assets_tests.video.make_video import RGB, make_video, moving_picture
 
@@ -214,10 +218,14 @@ def test_doctor_leaves_nothing_in_a_store_that_is_there(tmp_path: Path) -> None:
 
 
 def test_doctor_says_that_a_store_is_gone_whose_index_or_history_remains(tmp_path: Path) -> None:
-    (tmp_path / ".dagster_home" / "history").mkdir(parents=True)
-    (tmp_path / ".dagster_home" / "history" / "runs.db").touch()
+    home = tmp_path / ".dagster_home"
+    home.mkdir()
+    make_history(home)
+    assert findings()["store"]["verdict"] == "ok", "the first `up` has made its databases, and nothing has run"
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        instance.create_run_for_job(garbage_job)
     store = findings()["store"]
-    assert (store["verdict"], "has a history" in store["text"]) == ("warning", True)
+    assert (store["verdict"], "has a history of runs" in store["text"]) == ("warning", True)
     index = open_vector_index(str(tmp_path / "index"))
     index.ensure(COLLECTION, DIM)
     index.upsert(COLLECTION, [frame_point("veh-1", frame) for frame in range(3)])
@@ -324,3 +332,16 @@ def test_doctor_says_once_why_a_source_holds_no_upload(tmp_path: Path, monkeypat
     uploaded(tmp_path / "v", "trip 1.mp4")
     finding = source_finding(monkeypatch, tmp_path / "v", settle_s="0")
     assert "/v holds no video that counts; 1 unmatched, e.g. trip 1.mp4 does not fit" in finding["text"]
+
+
+def test_doctor_takes_an_index_at_work_for_no_broken_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = open_vector_index(str(tmp_path / "index"))
+    index.ensure(COLLECTION, DIM)
+    index.close()
+    locks = next((tmp_path / "index").rglob(f"{COLLECTION}.turn")).parent
+    monkeypatch.setattr("video_assets.vectors.embedded_index.READ_WAIT_S", 0.2)
+    with hold_collection(locks, COLLECTION, wait_s=5):
+        found = findings()["index"]
+    assert found["verdict"] == "warning"
+    assert "another process held it for" in found["text"]
+    assert found["remedy"].startswith("Try again")

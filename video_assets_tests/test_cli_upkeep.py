@@ -59,7 +59,7 @@ def test_retry_names_the_items_and_how_to_run_them(uploads: Uploads) -> None:
     told = call("retry", "--vehicle", str(DAY.vehicle), "--date", DAY.date, "--stage", "clips").stdout.splitlines()
     assert told[0].startswith(f"set back clips {DAY.key}: file://")
     assert told[1:3] == ["1 failed item set back.", "The next run of 1 partition tries them. In the UI, or:"]
-    assert told[3].endswith(f"--partition '{DAY.key}'")
+    assert told[3] == (f"video-assets backfill all --pack 1 --from {DAY.date} --to {DAY.date} --vehicle {DAY.vehicle}")
     (item,) = json.loads(call("retry", "--json").stdout)
     assert (item["verdict"], item["attempts"], item["error_stage"]) == ("due", 1, "probe")
     assert uploads.clips().made == 1

@@ -74,8 +74,14 @@ def up(
 
         # What dagster.yaml may name.
         os.environ.update(variables)
-        text = f"The UI: http://127.0.0.1:{port}  History: {folder}  Stop: Ctrl-C"
-        serve(folder, port, variables, begin=lambda: typer.echo(text))
+
+        def begin() -> None:
+            # What keeps the code location from loading is told here: each process would write a traceback.
+            import video_assets.definitions  # noqa: F401
+
+            typer.echo(f"The UI: http://127.0.0.1:{port}  History: {folder}  Stop: Ctrl-C")
+
+        serve(folder, port, variables, begin)
 
 
 @setup_app.command()

@@ -217,6 +217,8 @@ def remove_deleted(
 
 
 def launch_command(partition: str) -> str:
-    """What runs the chain of a partition, in this terminal."""
-    assets = "video_manifest,clips,frames,embeddings,vector_index"
-    return f"dagster asset materialize -m video_assets.definitions --select {assets} --partition '{partition}'"
+    """What queues the chain of a partition, on the home that every command here is of."""
+    from video_assets.keys import Partition
+
+    chosen = Partition.from_key(partition)
+    return f"video-assets backfill all --pack 1 --from {chosen.date} --to {chosen.date} --vehicle {chosen.vehicle}"

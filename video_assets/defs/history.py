@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
+from yaml import YAMLError
 
 from video_assets.errors import VideoAssetsError
 
@@ -31,7 +32,7 @@ def make_history(home: Path) -> None:
     with history_errors(home):
         try:
             instance = dg.DagsterInstance.from_config(str(home))
-        except dg.DagsterError as error:
+        except (dg.DagsterError, YAMLError) as error:
             cause = " ".join(str(error).split())[:300]
             remedy = "Mend it, or move it away: `video-assets up` then writes ours."
             raise HistoryUnusable(str(home / "dagster.yaml"), cause, remedy) from error

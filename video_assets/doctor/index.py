@@ -6,6 +6,7 @@ from video_assets.doctor.finding import Finding
 from video_assets.doctor.place import local_folder
 from video_assets.folder_probe import require_writable
 from video_assets.settings import Settings
+from video_assets.vectors.index_errors import IndexBusyError
 
 
 def index_finding(settings: Settings) -> Finding:
@@ -13,7 +14,12 @@ def index_finding(settings: Settings) -> Finding:
     folder = local_folder(settings.index)
     if folder is not None:
         require_writable(folder)
-    text = ", ".join(f"{name}: {count} points" for name, count in points_of_index(settings).items()) or "empty so far"
+    try:
+        points = points_of_index(settings)
+    except IndexBusyError as error:
+        # Somebody works with it, so that it cannot be broken.
+        return Finding("index", "warning", f"{settings.index}: {error.item}: {error.cause}", error.remedy)
+    text = ", ".join(f"{name}: {count} points" for name, count in points.items()) or "empty so far"
     return Finding("index", "ok", f"{settings.index}: {text}")
 
 

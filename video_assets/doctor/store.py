@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 from video_assets.dagster_home import home_folder
 from video_assets.doctor.finding import Finding, Verdict
@@ -53,7 +56,7 @@ def _signs_of_loss(settings: Settings) -> Finding | None:
         points = 0  # The index has a finding of its own.
     runs = home_folder(environment().get("DAGSTER_HOME")) / "history" / "runs.db"
     signs = [f"the index holds {points} points"] * (points > 0)
-    signs += [f"{runs.parent.parent} has a history"] * runs.is_file()
+    signs += [f"{runs.parent.parent} has a history of runs"] * _holds_runs(runs)
     if not signs:
         return None
     is_local = is_folder(settings.store)
@@ -61,6 +64,17 @@ def _signs_of_loss(settings: Settings) -> Finding | None:
     remedy = f"{mount} {variable('store')}. If it was deleted, run every partition again."
     verdict: Verdict = "failed" if points else "warning"
     return Finding("store", verdict, f"{settings.store} {gone}, but {' and '.join(signs)}", remedy)
+
+
+def _holds_runs(database: Path) -> bool:
+    """Whether a home's database of runs has any: `up` makes it a while before the store."""
+    if not database.is_file():
+        return False
+    try:
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+            return connection.execute("SELECT 1 FROM runs LIMIT 1").fetchone() is not None
+    except sqlite3.Error:
+        return True  # What it held is not known.
 
 
 def _remote_store(settings: Settings) -> Finding:

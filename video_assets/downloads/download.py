@@ -9,6 +9,7 @@ from video_assets.downloads.errors import InvalidDownload
 from video_assets.downloads.fetch import Progress, fetch
 from video_assets.downloads.layout import Layout, plan
 from video_assets.downloads.selection import SelectedFile, Selection, select
+from video_assets.folder_probe import require_writable
 from video_assets.settings import Settings, load_settings
 
 
@@ -43,6 +44,7 @@ def download(
         ValueError: two sources for one destination, or a name that cannot be used.
         FileExistsError: files are in the way; the first 20 are named.
         FileNotFoundError: a selection has no file.
+        FolderUnwritable: `dest` cannot be made or written to.
         DownloadFailed: some files could not be fetched; the others are there.
     """
     settings = settings or load_settings()
@@ -52,5 +54,7 @@ def download(
     files: list[SelectedFile] = [file for one in selections for file in select(one, settings)]
     writes = plan(files, Path(dest).absolute(), layout, overwrite=overwrite, skip_existing=skip_existing)
     due = [write for write in writes if not (skip_existing and write.path.exists())]
+    if due:
+        require_writable(Path(dest).absolute())
     fetch(due, workers=workers, report=report)
     return [write.path for write in writes]

@@ -15,13 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from video_assets.definitions import defs
+from video_assets.defs.checks import points_result
 from video_assets.defs.jobs import CHAIN_ASSETS as CHAIN
 from video_assets.keys import Partition
 from video_assets.settings import Settings
 from video_assets.stages.counts import duplicates, item_counts
 from video_assets.table_store.items import ItemRecord, ItemRecords
 from video_assets.table_store.table_store import Fold
-from video_assets.tables import CLIPS, EMBEDDINGS, FRAMES, VIDEO_MANIFEST
+from video_assets.tables import CLIPS, EMBEDDINGS, FRAMES, VECTOR_INDEX, VIDEO_MANIFEST
 from video_assets_tests.defs.fleet_in_memory import SmallFleet, small_fleet
 
 KEY = "2026-01-05|veh-1"
@@ -180,6 +181,14 @@ def test_a_frame_lost_from_its_record_is_noticed(fleet: SmallFleet) -> None:
     assert "has no frame at pts" in text
     (fleet.root / "store" / "frames" / DAY.path / "items" / f"{item}.parquet").unlink()
     assert failing(fleet.run(["frames"], partition_key=KEY)) == {}
+
+
+def test_points_that_the_index_lost_are_told_with_the_way_out() -> None:
+    rows = [{"model": "one", "vectors": 5, "points": 3}, {"model": "two", "vectors": 5, "points": 5}]
+    result = points_result(Fold(VECTOR_INDEX, DAY, VECTOR_INDEX.rows(rows), None))
+    assert not result.passed
+    assert result.description == "one: 3 points of 5 vectors. Materialize vector_index of this partition again."
+    assert {name: value.value for name, value in result.metadata.items()} == {"wrong": 1, "points": 8, "vectors": 10}
 
 
 def test_counts_that_do_not_add_up(fleet: SmallFleet) -> None:

@@ -48,7 +48,8 @@ def test_a_file_that_is_no_database_is_damage_and_a_disk_that_gives_none_is_not(
         make_history(tmp_path)
 
 
-def test_a_wrong_dagster_yaml_is_named(tmp_path: Path) -> None:
-    (tmp_path / "dagster.yaml").write_text("telemetri: {}\n")
+@pytest.mark.parametrize("text", ["telemetri: {}\n", "concurrency: [\n"])
+def test_a_wrong_dagster_yaml_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "dagster.yaml").write_text(text)
     with pytest.raises(HistoryUnusable, match=r"dagster\.yaml"):
         make_history(tmp_path)

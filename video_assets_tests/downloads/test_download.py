@@ -17,6 +17,7 @@ from video_assets.downloads.errors import DestinationExists, DownloadFailed, Not
 from video_assets.downloads.layout import plan
 from video_assets.downloads.selection import SelectedFile, Selection
 from video_assets.errors import VideoAssetsError
+from video_assets.folder_probe import FolderUnwritable
 from video_assets_tests.downloads.small_fleet import Fleet
 from video_assets_tests.stages.uploads import DAY, Uploads
 from video_assets_tests.video.make_video import make_video
@@ -212,3 +213,8 @@ def test_the_package_gives_download_without_loading_it() -> None:
     assert video_assets.Selection is Selection
     with pytest.raises(AttributeError, match="no attribute 'upload'"):
         video_assets.upload  # noqa: B018
+
+
+def test_a_destination_that_cannot_be_made_is_told_once(fleet: Fleet) -> None:
+    with pytest.raises(FolderUnwritable, match=r"^/proc/out: cannot be made: No such file or directory"):
+        download(Selection(), "/proc/out", settings=fleet.settings)

@@ -70,6 +70,24 @@ def test_a_wrong_setting_stops_at_load_and_says_what_to_mend(name: str, value: s
     assert says in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("VIDEO_ASSETS_STORE", "/proc/store", "Error: file:///proc/store: cannot be used"),
+        ("VIDEO_ASSETS_EMBED_MODELS", "resnet50", "Error: 'resnet50': no model has this name"),
+    ],
+)
+def test_what_keeps_the_location_from_loading_ends_up_in_a_sentence(
+    tmp_path: Path, name: str, value: str, says: str
+) -> None:
+    home = {"DAGSTER_HOME": str(tmp_path / "home"), "VIDEO_ASSETS_STORE": str(tmp_path / "store")}
+    done = run("video-assets", "up", "--port", str(free_port()), environment={**home, name: value})
+    assert done.returncode == 1
+    assert done.stderr.startswith(says)
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+
+
 def test_the_location_loads_while_the_source_is_away() -> None:
     done = run("dagster", "definitions", "validate", environment={"VIDEO_ASSETS_SOURCE": "/no/such/folder"})
     assert done.returncode == 0, done.stdout + done.stderr
