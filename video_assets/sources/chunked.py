@@ -30,6 +30,9 @@ from video_assets.storage.object_store import (
 READS = 16
 """How many streams are looked at at a time."""
 
+UNUSABLE = "is no usable stream of chunks"
+"""What the reason begins with where something is wrong with a stream."""
+
 GIVEN_UP = timedelta(days=1)
 """Chunks without metadata are an upload that begins; after so long without a new one, it was given up."""
 
@@ -80,6 +83,11 @@ class _Stream:
     def metadata_key(self) -> str:
         return self.folder + METADATA
 
+    @property
+    def name(self) -> str:
+        """What it is called in messages."""
+        return printable_key(self.metadata_key)
+
     def add(self, info: ObjectInfo) -> None:
         found = split_stream_object(info.key)
         if found is None or found[0] != self.folder:
@@ -98,6 +106,14 @@ class _Stream:
         yield from before
         yield self
         yield from self.others[len(before) :]
+
+
+@dataclass(frozen=True, slots=True)
+class _Skipped:
+    """A stream that is no video for now."""
+
+    reason: str
+    stream: str
 
 
 @dataclass
@@ -125,45 +141,49 @@ class ChunkedVideos:
 
     def everything(self, remarks: Remarks, report: Report | None = None) -> Iterator[ObjectInfo]:
         entries = _folded(self.objects.everything(remarks, report))
+        examples: dict[str, str] = {}
         with ThreadPoolExecutor(READS) as pool:
             while part := list(islice(entries, _AHEAD)):
                 for entry, found in zip(part, pool.map(self._video, part), strict=True):
+                    if isinstance(found, Fault):
+                        remarks.faults.append(found)
+                    elif isinstance(found, _Skipped):
+                        _count(remarks, found.reason, 1)
+                        examples.setdefault(found.reason, found.stream)
+                    else:
+                        yield found
                     if isinstance(entry, _Stream) and entry.surplus:
                         _count(remarks, "surplus_chunk", entry.surplus)
-                    if isinstance(found, ObjectInfo):
-                        yield found
-                    elif isinstance(found, Fault):
-                        remarks.faults.append(found)
-                    else:
-                        _count(remarks, found, 1)
+        for reason, stream in examples.items():
+            remarks.told.append(f"skipped {remarks.skipped[reason]} {reason}: {stream}")
 
     def fields(self, info: ObjectInfo, template: PathTemplate) -> KeyFields:
         stream = split_stream_key(info.key)
         return self.objects.fields(info if stream is None else replace(info, key=stream[1]), template)
 
-    def _video(self, entry: ObjectInfo | _Stream) -> ObjectInfo | Fault | str:
+    def _video(self, entry: ObjectInfo | _Stream) -> ObjectInfo | Fault | _Skipped:
         """The video; or what is wrong with the stream; or why it is skipped."""
         if isinstance(entry, ObjectInfo):
             return entry
         try:
             return self._of_stream(entry)
         except ObjectNotFound:
-            return "gone"
+            return _Skipped("gone", entry.name)
         except (ObjectUnreadable, ObjectChanged) as error:
             name = error.item.rpartition("/")[2]
             return _fault(entry, error.cause if name == METADATA else f"{name} {error.cause}")
 
-    def _of_stream(self, stream: _Stream) -> ObjectInfo | Fault | str:
+    def _of_stream(self, stream: _Stream) -> ObjectInfo | Fault | _Skipped:
         if stream.metadata is None:
             if datetime.now(UTC) - stream.newest < GIVEN_UP:
-                return "unfinished"
+                return _Skipped("unfinished", stream.name)
             return _fault(stream, f"it has {len(stream.chunk_bytes)} chunks and no {METADATA}")
         known = (self.home.uri, stream.metadata_key, stream.metadata.etag, hash(frozenset(stream.chunk_bytes.items())))
         if (video := _KNOWN.get(known)) is not None:
             return video
         info, metadata = read_metadata(self.home, stream.metadata_key)
         if not metadata.complete:
-            return _fault(stream, metadata.fault) if metadata.fault else "unfinished"
+            return _fault(stream, metadata.fault) if metadata.fault else _Skipped("unfinished", stream.name)
         chunks = ChunkedStore(self.home, stream.metadata_key)
         for number, chunk in enumerate(metadata.chunks):
             # A listing may have passed a chunk before it was there.
@@ -201,7 +221,7 @@ def _folded(infos: Iterable[ObjectInfo]) -> Iterator[ObjectInfo | _Stream]:
 
 
 def _fault(stream: _Stream, cause: str) -> Fault:
-    return Fault(printable_key(stream.metadata_key), f"is no usable stream of chunks: {cause}")
+    return Fault(stream.name, f"{UNUSABLE}: {cause}")
 
 
 def _count(remarks: Remarks, reason: str, number: int) -> None:
