@@ -17,6 +17,7 @@ from video_assets.sources.registry import open_source
 from video_assets.sources.source_objects import SourceStore
 from video_assets.stages.deletions import NOTHING_REMOVED, OnSourceDelete, Removal, RemovedVideos, decide_removal
 from video_assets.stages.items import Row, failed_row
+from video_assets.storage.chunk_metadata import split_stream_key
 from video_assets.storage.object_store import ObjectInfo, ObjectNotFound, ObjectUnreadable
 from video_assets.storage.registry import open_store
 from video_assets.table_store.provenance import Recipe
@@ -80,7 +81,12 @@ def build_manifest(
     uploads = [_row(listing, upload) for upload in listing.partition(partition)]
     # By what they name: a row of the same video through another endpoint is the same row.
     listed = {without_endpoint(row["video_path"]) for row in uploads}
-    kept = [row for row in earlier if without_endpoint(row["video_path"]) not in listed]
+    named = {_name_in_stream(row) for row in uploads} - {None}
+    kept = [
+        row
+        for row in earlier
+        if without_endpoint(row["video_path"]) not in listed and _name_in_stream(row) not in named
+    ]
     still = [row for row in (_still(row, partition, listing) for row in kept) if row is not None]
     removal = _remove(partition, listing, earlier, listed, still, settings, on_source_delete)
     rows = uploads + [row for row in still if row["video_path"] not in removal.paths]
@@ -123,6 +129,12 @@ def _remove(
     if removal.paths:
         memory.write(set() if mode == "force" else before | removal.paths)
     return removal
+
+
+def _name_in_stream(row: Row) -> str | None:
+    """The name of a video in chunks. A new file of that name has another path, and takes the row of the old one."""
+    stream = split_stream_key(row["video_path"])
+    return stream[1] if stream is not None else None
 
 
 def _still(row: Row, partition: Partition, listing: Listing) -> Row | None:

@@ -148,6 +148,20 @@ def test_chunks_beyond_the_end_are_counted_and_no_part_of_the_video(fleet: Fleet
     assert [row["size_bytes"] for row in fleet.rows()] == [2_500]
 
 
+def test_a_file_in_the_place_of_another_replaces_it_once_it_is_whole(fleet: Fleet) -> None:
+    put_stream(fleet.source, NAME, bytes(2_500))
+    (first,) = fleet.rows()
+    put_stream(fleet.source, NAME, bytes(900), stream_id=OTHER, generation=1, complete=False)
+    assert fleet.rows() == [first]
+    put_stream(fleet.source, NAME, bytes(900), stream_id=OTHER, generation=1)
+    put_stream(fleet.source, NAME, bytes(800), stream_id="1" * 32, host="depot-2")
+    assert fleet.unmatched() == ([], {"superseded": 1})
+    assert [row["size_bytes"] for row in fleet.rows()] == [800, 900]
+    listing = open_listing(fleet.settings)
+    assert [upload.info.size_bytes for upload in listing.everything()] == [800, 900]
+    assert f"skipped 1 superseded: {STREAM}/metadata.json/{NAME}" in listing.told
+
+
 def test_other_objects_in_the_folder_of_a_stream_keep_their_place(fleet: Fleet) -> None:
     put_stream(fleet.source, NAME, bytes(2_500))
     for name in ("a.txt", "d/e.mp4", "z.txt"):
