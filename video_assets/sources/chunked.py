@@ -207,7 +207,10 @@ class ChunkedVideos:
             return self._of_stream(entry)
         except ObjectNotFound:
             return _Skipped("gone", entry.name)
-        except (ObjectUnreadable, ObjectChanged) as error:
+        except ObjectChanged:
+            # Its metadata was written anew while it was read.
+            return _Skipped("unfinished", entry.name)
+        except ObjectUnreadable as error:
             name = error.item.rpartition("/")[2]
             return _fault(entry, error.cause if name == METADATA else f"{name} {error.cause}")
 
