@@ -10,6 +10,7 @@ from video_assets.doctor.place import is_folder
 from video_assets.environment import environment
 from video_assets.plural import counted
 from video_assets.settings import Settings, variable
+from video_assets.sources.chunked import UNUSABLE
 from video_assets.sources.listing import BEFORE_FIRST_DAY, Listing, UnmatchedUpload
 from video_assets.storage.object_keys import printable_key
 from video_assets.storage.object_store import CommonPrefix, ObjectInfo, StoreError, StoreUnavailable
@@ -105,8 +106,10 @@ def _unmatched_by_kind(listing: Listing) -> list[str]:
 
 
 def _unmatched_remedy(listing: Listing) -> str:
-    """By the commonest reason: another first day, or another template."""
+    """By the commonest reason: another first day, another upload, or another template."""
     kinds = Counter(upload.kind for upload in listing.unmatched)
     if kinds.most_common(1)[0][0] == BEFORE_FIRST_DAY:
         return f"Set {variable('start_date')} to the first day of your footage."
+    if kinds.most_common(1)[0][0] == UNUSABLE:
+        return "Upload these files again, or delete what there is of their streams."
     return f"Set {variable('path_template')}, now {listing.template.template}, to what your keys look like."

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
+from video_assets.storage.chunk_metadata import split_stream_key
 from video_assets.storage.object_store import ObjectNotFound, ObjectStore
 from video_assets.storage.registry import open_store, split_uri
 from video_assets.table_store.parquet import parquet_bytes
@@ -219,7 +220,7 @@ def _require_file(video: str, source: str) -> None:
     Raises:
         UnreadableMedia: under the name that was given.
     """
-    if "://" in source and not source.startswith("file://"):
+    if ("://" in source and not source.startswith("file://")) or split_stream_key(source) is not None:
         return
     path = Path(unquote(source.removeprefix("file://")) if source.startswith("file:") else source)
     if path.is_dir():

@@ -19,6 +19,7 @@ from video_assets.sources.registry import open_source
 from video_assets.sources.source_objects import SourceStore
 from video_assets.stages.deletions import NOTHING_REMOVED, OnSourceDelete, Removal, RemovedVideos, decide_removal
 from video_assets.stages.items import Row, failed_row
+from video_assets.storage.chunk_metadata import split_stream_key
 from video_assets.storage.object_store import ObjectInfo, ObjectNotFound, ObjectUnreadable
 from video_assets.storage.registry import open_store
 from video_assets.table_store.provenance import Recipe
@@ -90,7 +91,12 @@ def build_manifest(
     uploads = [] if listing is None else [_row(listing, upload) for upload in listing.partition(partition)]
     # By what they name: a row of the same video through another endpoint is the same row.
     listed = {without_endpoint(row["video_path"]) for row in (*uploads, *bags)}
-    kept = [row for row in earlier if without_endpoint(row["video_path"]) not in listed]
+    named = {_name_in_stream(row) for row in uploads} - {None}
+    kept = [
+        row
+        for row in earlier
+        if without_endpoint(row["video_path"]) not in listed and _name_in_stream(row) not in named
+    ]
     removal = NOTHING_REMOVED
     if listing is not None:
         kept = [row for row in (_still(row, partition, listing) for row in kept) if row is not None]
@@ -180,6 +186,12 @@ def _remove(
     if removal.paths:
         memory.write(set() if mode == "force" else before | removal.paths)
     return removal
+
+
+def _name_in_stream(row: Row) -> str | None:
+    """The name of a video in chunks. A new file of that name has another path, and takes the row of the old one."""
+    stream = split_stream_key(row["video_path"])
+    return stream[1] if stream is not None else None
 
 
 def _still(row: Row, partition: Partition, listing: Listing) -> Row | None:

@@ -50,6 +50,8 @@ class StreamMetadata:
 
     Attributes:
         name: the file's path below the folder that was watched; a key like any.
+        host: the machine that the file was on.
+        generation: one more for each other file that took the place of one at the same path.
         size_bytes: of the file.
         chunk_bytes: of every chunk but the last.
         chunks: in the order of their numbers.
@@ -58,6 +60,8 @@ class StreamMetadata:
     """
 
     name: str
+    host: str
+    generation: int
     size_bytes: int
     chunk_bytes: int
     chunks: tuple[Chunk, ...]
@@ -121,6 +125,8 @@ def parse_metadata(data: bytes, item: str) -> StreamMetadata:
         chunk_bytes = _count(said, "chunk_bytes", at_least=1)
         metadata = StreamMetadata(
             name=_name(said.get("name")),
+            host=str(said.get("host") or "")[:255],
+            generation=_count(said, "generation", at_least=0) if "generation" in said else 0,
             size_bytes=_count(said, "size"),
             chunk_bytes=chunk_bytes,
             chunks=_chunks(said.get("chunks"), chunk_bytes),

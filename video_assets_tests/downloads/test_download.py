@@ -192,6 +192,20 @@ def test_clips_and_frames_are_those_of_the_tables(tmp_path: Path) -> None:
     assert all(path.read_bytes().startswith(b"\xff\xd8") for path in frames)
 
 
+def test_a_clip_that_was_left_where_it_is_comes_in_the_version_of_its_row(tmp_path: Path) -> None:
+    uploads = Uploads(tmp_path)
+    video = uploads.put("front", make_video(tmp_path / "a.mp4", frames=5).read_bytes(), ".mp4")
+    uploads.manifest()
+    uploads.clips(clips_mode="reference")
+    settings = uploads.settings(clips_mode="reference")
+    (clip,) = download(Selection("clips"), tmp_path / "clips", settings=settings)
+    assert clip.read_bytes() == video.read_bytes()
+    uploads.put("front", b"overwritten since", ".mp4")
+    with pytest.raises(DownloadFailed, match="is version"):
+        download(Selection("clips"), tmp_path / "clips", overwrite=True, settings=settings)
+    assert clip.read_bytes() != b"overwritten since"
+
+
 @pytest.mark.parametrize("size", [100_000_000, pytest.param(1_000_000_000, marks=pytest.mark.slow)])
 def test_memory_does_not_grow_with_the_file(tmp_path: Path, size: int) -> None:
     fleet = Fleet(tmp_path)

@@ -37,6 +37,7 @@ def put_stream(
         "stream_id": stream_id,
         "name": name,
         "host": "depot-1",
+        "generation": 0,
         "size": len(data),
         "chunk_bytes": chunk_bytes,
         "chunks": listed,

@@ -11,15 +11,19 @@ from typing import Any
 import pytest
 
 from video_assets.archive.archive import archive
+from video_assets.doctor.source import source_finding
 from video_assets.downloads.download import download
 from video_assets.downloads.selection import Selection
 from video_assets.keys import Partition
 from video_assets.settings import Settings
 from video_assets.sources.source_objects import Remarks
+from video_assets.stages.extraction import extract_to_folder
 from video_assets.stages.manifest import build_manifest, build_unmatched, manifest_scan, open_listing
 from video_assets.storage.object_store import ObjectStore
 from video_assets.storage.registry import open_store
 from video_assets.table_store.parquet import ParquetTables
+from video_assets.video.image import ImageOptions
+from video_assets.video.sampling import parse_policy
 from video_assets_tests.sources.chunk_uploads import STREAM, put_stream
 from video_assets_tests.stages.uploads import DAY, Uploads
 from video_assets_tests.storage.counting_store import CountingStore
@@ -127,6 +131,8 @@ def test_a_chunk_of_another_size_is_a_row(fleet: Fleet) -> None:
 def test_an_upload_that_is_under_way_is_counted_and_one_that_was_given_up_is_a_row(fleet: Fleet) -> None:
     metadata = put_stream(fleet.source, NAME, bytes(2_500), complete=False)
     assert fleet.unmatched() == ([], {"unfinished": 1})
+    examples = build_unmatched(tables=fleet.tables, settings=fleet.settings).examples
+    assert f"skipped 1 unfinished: {metadata}" in examples
     fleet.source.delete(metadata)
     assert fleet.unmatched() == ([], {"unfinished": 1})
     fleet.age(2 * 86_400)
@@ -140,6 +146,20 @@ def test_chunks_beyond_the_end_are_counted_and_no_part_of_the_video(fleet: Fleet
     fleet.source.put(f"{STREAM}/chunk_000003.bin", b"more")
     assert fleet.unmatched() == ([], {"surplus_chunk": 1})
     assert [row["size_bytes"] for row in fleet.rows()] == [2_500]
+
+
+def test_a_file_in_the_place_of_another_replaces_it_once_it_is_whole(fleet: Fleet) -> None:
+    put_stream(fleet.source, NAME, bytes(2_500))
+    (first,) = fleet.rows()
+    put_stream(fleet.source, NAME, bytes(900), stream_id=OTHER, generation=1, complete=False)
+    assert fleet.rows() == [first]
+    put_stream(fleet.source, NAME, bytes(900), stream_id=OTHER, generation=1)
+    put_stream(fleet.source, NAME, bytes(800), stream_id="1" * 32, host="depot-2")
+    assert fleet.unmatched() == ([], {"superseded": 1})
+    assert [row["size_bytes"] for row in fleet.rows()] == [800, 900]
+    listing = open_listing(fleet.settings)
+    assert [upload.info.size_bytes for upload in listing.everything()] == [800, 900]
+    assert f"skipped 1 superseded: {STREAM}/metadata.json/{NAME}" in listing.told
 
 
 def test_other_objects_in_the_folder_of_a_stream_keep_their_place(fleet: Fleet) -> None:
@@ -225,6 +245,20 @@ def test_a_damaged_chunk_is_a_failed_clip_that_names_it(tmp_path: Path) -> None:
     (row,) = uploads.clips(source_layout="chunks").rows.to_pylist()
     assert row["status"] == "failed"
     assert "chunk_000001.bin: has the SHA-256" in row["error_msg"]
+
+
+def test_the_engine_alone_reads_it_and_the_doctor_says_what_is_wrong(fleet: Fleet, tmp_path: Path) -> None:
+    data = make_video(tmp_path / "a.mp4", frames=30).read_bytes()
+    uri = fleet.source.uri_of(put_stream(fleet.source, NAME, data, chunk_bytes=4_096))
+    done = extract_to_folder(f"{uri}/{NAME}", tmp_path / "frames", parse_policy("every_s=0.5"), ImageOptions("jpeg"))
+    assert (done.frames > 0, done.error_msg) == (True, None)
+    put_stream(fleet.source, NAME, data, chunk_bytes=4_096, stream_id=OTHER, leave_out=(1,))
+    finding = source_finding(fleet.settings)
+    assert (finding.verdict, finding.remedy) == (
+        "warning",
+        "Upload these files again, or delete what there is of their streams.",
+    )
+    assert "chunk_000001.bin is not there" in finding.text
 
 
 def test_downloads_and_archives_give_the_file(fleet: Fleet, tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ from video_assets.stages.upload_watch import Limits, Tick, UploadWatch
 from video_assets.storage.object_store import StoreUnavailable
 from video_assets.storage.registry import open_store
 from video_assets.table_store.parquet import ParquetTables
+from video_assets.tables import VIDEO_MANIFEST
+from video_assets_tests.sources.chunk_uploads import put_stream
 
 TODAY = datetime.now(UTC).date()
 OLD = "2026-01-05"
@@ -297,3 +299,19 @@ def test_a_hostile_cursor_is_a_clear_stop(fleet: Fleet) -> None:
 def test_a_cursor_stays_small(large: Fleet) -> None:
     come_to_rest(large)
     assert len(large.cursor or "") < 1500
+
+
+def test_streams_of_chunks_run_when_they_are_complete_and_when_another_file_took_the_place(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path)
+    fleet.settings = fleet.settings.model_copy(update={"source_layout": "chunks", "settle_s": 0})
+    source, name = open_store(fleet.settings.source_uri()), f"veh-1/{OLD}/front/083000.mp4"
+    put_stream(source, name, bytes(2_500), complete=False)
+    assert fleet.run(fleet.tick()) == []
+    put_stream(source, name, bytes(2_500))
+    assert len(fleet.run(fleet.tick())) == 1
+    assert fleet.run(fleet.tick()) == []
+    put_stream(source, name, bytes(900), stream_id="1" * 32, generation=1)
+    assert len(fleet.run(fleet.tick())) == 1
+    (row,) = fleet.tables.read(VIDEO_MANIFEST, Partition.from_key(KEY)).to_pylist()
+    assert row["size_bytes"] == 900
+    assert fleet.run(fleet.tick()) == []
