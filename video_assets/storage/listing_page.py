@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import datetime
+from itertools import repeat
+from typing import Any
 from xml.sax.saxutils import unescape
 
 from video_assets.storage.object_store import CommonPrefix, ObjectInfo
@@ -25,8 +28,6 @@ _OBJECT = re.compile(
     r"(?:<(?:Type|ChecksumAlgorithm|ChecksumType)>[^<]*</[A-Za-z]+>\s*)*<Size>([0-9]+)</Size>"
 )
 _EPOCH = "1970-01-01T00:00:00Z"
-
-_Row = tuple[str, str, str, str]
 
 Decode = Callable[[str], str]
 """Undoes the percent-encoding of a key."""
@@ -66,9 +67,8 @@ def scan_listing(body: bytes, decode: Decode) -> ListingPage:
     undo = decode if page.is_encoded else _unescaped
     rows = _OBJECT.findall(text)
     if rows and len(rows) == text.count("<Contents>"):
-        page.objects = [
-            ObjectInfo(key, int(size), etag, _time(modified)) for key, modified, etag, size in _undone(rows, undo)
-        ]
+        keys, times, etags, sizes = zip(*rows, strict=True)
+        page.objects = _objects(_undone(keys, undo), map(int, sizes), etags, _times(times))
         text = text[: text.index("<Contents>")] + text[text.rindex("</Contents>") + len("</Contents>") :]
     _scan_fields(text, page, undo)
     return page
@@ -92,12 +92,32 @@ def _scan_fields(text: str, page: ListingPage, undo: Decode) -> None:
             page.next_token = unescape(value)
 
 
-def _undone(rows: list[_Row], undo: Decode) -> list[_Row]:
-    """The rows with their keys as they are; hardly a key has anything that is encoded but slashes, as OSS does."""
-    keys = "\n".join([row[0] for row in rows]).replace("%2F", "/")
-    if any(mark in keys for mark in "%+&"):
-        return [(undo(key), *more) for key, *more in rows]  # type: ignore[misc]
-    return [(key, *row[1:]) for key, row in zip(keys.split("\n"), rows, strict=True)]
+def _undone(keys: Sequence[str], undo: Decode) -> Sequence[str]:
+    """The keys as they are; hardly one has anything that is encoded but slashes, as OSS does."""
+    text = "\n".join(keys).replace("%2F", "/")
+    if text.count("\n") >= len(keys) or any(mark in text for mark in "%+&"):
+        return [undo(key) for key in keys]
+    return text.split("\n")
+
+
+def _objects(*columns: Iterable[Any]) -> list[ObjectInfo]:
+    """The same as `ObjectInfo` of each row, at a third of the cost: a frozen dataclass sets its fields one by one."""
+    keys, *more = columns
+    named = list(keys)
+    infos = list(map(object.__new__, repeat(ObjectInfo, len(named))))
+    for place, column in zip(_PLACES, (named, *more), strict=True):
+        # Runs the setter over all of them without a step of Python each.
+        deque(map(place, infos, column), maxlen=0)
+    return infos
+
+
+_PLACES = [vars(ObjectInfo)[field.name].__set__ for field in fields(ObjectInfo)]
+"""Set a field of an ObjectInfo, in their order."""
+
+
+def _times(texts: Sequence[str]) -> list[datetime]:
+    times = list(map(datetime.fromisoformat, texts))
+    return [time.replace(microsecond=0) if time.microsecond else time for time in times]
 
 
 def _info(key: str, size: str, etag: str, modified: str, undo: Decode) -> ObjectInfo:

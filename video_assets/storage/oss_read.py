@@ -26,6 +26,8 @@ LEAST_SPAN_BYTES, MOST_SPAN_BYTES = 4 * 1024 * 1024, 16 * 1024 * 1024
 
 PIECE_BYTES = 256 * 1024
 
+_Span = range
+
 
 class DamagedRead(ObjectUnreadable):
     """All bytes arrived, and their checksum is not the object's."""
@@ -122,7 +124,7 @@ class OssObjectReader:
         if self._crc not in (None, crc.value):
             raise DamagedRead(self._item, "arrived damaged: its CRC64 is another", "Run again: it is read anew.")
 
-    def _span(self, span: range) -> Iterator[bytes]:
+    def _span(self, span: _Span) -> Iterator[bytes]:
         """The bytes of a span; a connection that breaks is taken up where it broke."""
         from requests import RequestException
 

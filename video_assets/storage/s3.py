@@ -106,7 +106,7 @@ class S3Store(ObjectStore):
         whole_start = self._prefix + start_after if start_after else ""
         for page in self._pages(self._whole(prefix), "", whole_start):
             infos = [_below(info, len(self._prefix)) for info in page.objects] if self._prefix else page.objects
-            keys = [_sortable(info.key) for info in infos]
+            keys = _all_sortable([info.key for info in infos])
             # Some servers begin at or before what was asked for.
             skipped = bisect.bisect_right(keys, first)
             if any(map(operator.ge, [last, *keys[skipped:]], keys[skipped:])):
@@ -429,6 +429,12 @@ def _name(entry: ObjectInfo | CommonPrefix) -> str:
 
 def _sortable(name: str) -> bytes:
     return name.encode("utf-8", "surrogateescape")
+
+
+def _all_sortable(names: list[str]) -> list[bytes]:
+    """As `_sortable` of each, at less cost where all are ASCII, as most are."""
+    text = "\n".join(names)
+    return text.encode().split(b"\n") if text.isascii() and text.count("\n") < len(names) else [*map(_sortable, names)]
 
 
 def _below(info: ObjectInfo, root: int) -> ObjectInfo:

@@ -133,6 +133,8 @@ def _boto_client(session: Any, bucket: str, region: str | None, patience: Patien
         connect_timeout=patience.connect_timeout_s,
         read_timeout=patience.read_timeout_s,
         max_pool_connections=32,
+        # botocore's own is put together anew for each request.
+        user_agent="video-assets",
     )
     try:
         client = session.client("s3", config=config, region_name=region or "us-east-1")
