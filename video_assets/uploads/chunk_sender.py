@@ -122,7 +122,7 @@ class ChunkSender:
 
         def send(number: int) -> None:
             data = cut.read(sending.source, number)
-            part = tools.measured(number, data)
+            part = tools.measured(number, data, has_sha256=True)
             key, wanted = sending.prefix + chunk_name(number - 1), [Part(part.size, part.checksum)]
             is_there = part == (known or {}).get(number)
             if not is_there and there.get(number - 1) == part.size:

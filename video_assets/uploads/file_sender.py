@@ -71,7 +71,9 @@ class FileSender:
         generation = 0
         if record is not None:
             known = record.get("generation")
-            generation = (known if isinstance(known, int) else 0) + (not grew_from(record, source))
+            generation = (known if isinstance(known, int) else 0) + (
+                not grew_from(record, source, self._tools.store.uploads.checksum)
+            )
         stream = Stream(self._tools.host, str(source.path), generation)
         why = ""
         with Probe(source.path) as probe:

@@ -68,7 +68,8 @@ def test_a_file_and_its_record_go_up(folder: Path, store: ObjectStore) -> None:
     assert [part["number"] for part in record["parts"]] == list(range(1, len(record["parts"]) + 1))
     start = 0
     for part in record["parts"]:
-        assert part["sha256"] == hashlib.sha256(data[start : start + part["size"]]).hexdigest()
+        digest = hashlib.sha256(data[start : start + part["size"]]).hexdigest()
+        assert part["checksum"] == f"sha256:{digest}"
         start += part["size"]
     assert start == len(data)
     capture = record["capture"]
