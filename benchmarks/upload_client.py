@@ -25,7 +25,6 @@ def main() -> None:
     """Uploads once."""
     folder, uri = Path(sys.argv[1]), sys.argv[2]
     store, stop = open_store(uri), threading.Event()
-    store.list_level()
     list(store.uploads.pending())  # imports and clients are made by the first use
     watcher = Watcher(folder, store, open_checkpoint(None, store, folder), WatchOptions(settle_s=0.0), stop)
     before, begun = _cpu_s(), time.perf_counter()

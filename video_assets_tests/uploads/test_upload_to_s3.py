@@ -22,7 +22,9 @@ POINTS = {
 }
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize(
+    "point", [name if name == "before the record" else pytest.param(name, marks=pytest.mark.slow) for name in POINTS]
+)
 def test_a_killed_watcher_is_gone_on_with(
     s3_url: str, s3_root: str, folder: Path, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:

@@ -258,3 +258,13 @@ def test_what_is_sent_keeps_the_limit(folder: Path, store: ObjectStore) -> None:
         watcher.tools.stop.wait(0.5)
         assert watcher.tools.tally.parts_sent == 1
         until(lambda: has(store, f"{NAME}.json"))
+
+
+def test_a_file_that_failed_and_is_gone_is_forgotten(folder: Path, store: ObjectStore) -> None:
+    store.put("b.mp4/in the way", b"")
+    path = put(folder, "b.mp4", movie(500))
+    with watching(folder, store.uri, rescan_s=60.0) as watcher:
+        until(lambda: len(watcher._aside) == 1)
+        path.unlink()
+        until(lambda: len(watcher._aside) == 0)
+        assert watcher._idle_s([]) == 60.0
