@@ -33,8 +33,8 @@ _LOOK_S = 0.5
 """A signal's handler sets the end and may not wake threads: it is looked for this often."""
 
 _LEAST_WAIT_S, _LEAST_REST = 0.2, 10
-"""A folder that is written to all the time is looked through no more often than this, and a large one with rests of so many
-times what a look takes.
+"""A folder that is written to all the time is looked through no more often than this, a large one with rests of so
+many times what a look takes.
 """
 
 
