@@ -125,7 +125,7 @@ def _download(client: str, target: Path, url: str, keys: list[str]) -> Cost:
     if client == "s5cmd":
         folder = keys[0].partition("/")[0]
         source, there = f"s3://bucket/{folder}/*", f"{target / folder}/"
-        command = [_s5cmd(), "--log", "error", "--endpoint-url", url, "cp", source, there]
+        command = [s5cmd(), "--log", "error", "--endpoint-url", url, "cp", source, there]
     else:
         command = [sys.executable, "-m", "benchmarks.transfer_client", client, str(target), *keys]
     begun = time.perf_counter()
@@ -143,7 +143,7 @@ def _download(client: str, target: Path, url: str, keys: list[str]) -> Cost:
     return Cost(measured["wall_s"], measured["cpu_s"], peak_mb)
 
 
-def _s5cmd() -> str:
+def s5cmd() -> str:
     """The command of the package s5cmd, beside this Python or in the path."""
     beside = Path(sys.executable).with_name("s5cmd")
     found = str(beside) if beside.is_file() else shutil.which("s5cmd")

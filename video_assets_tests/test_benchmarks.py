@@ -120,6 +120,14 @@ def test_the_transfer_benchmark_gives_every_figure_with_its_peers() -> None:
     assert all(comparison["wall_ratio"] > 0 and comparison["cpu_ratio"] > 0 for comparison in result)
 
 
+def test_the_upload_benchmark_gives_every_figure() -> None:
+    command = [sys.executable, "-m", "benchmarks.upload", "--large-mb", "12", "--rounds", "1", "--json"]
+    done = subprocess.run(command, cwd=CHECKOUT, stdout=subprocess.PIPE, check=True, text=True)
+    result = json.loads(done.stdout)
+    assert (result["size_mb"], result["against"]) == (12, "s5cmd")
+    assert all(result[figure] > 0 for figure in ("wall_s", "their_wall_s", "cpu_s", "wall_ratio", "cpu_ratio"))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_backfill_benchmark_ends_in_the_runs_that_it_says(

@@ -20,11 +20,14 @@ from video_assets.storage.registry import check_uri
 from video_assets_tests.servers.s3_server import boto_client
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
-FOLDERS = sorted(path.name for path in DEPLOY.iterdir() if path.is_dir())
+ALL = sorted(path.name for path in DEPLOY.iterdir() if path.is_dir())
+EDGE = "edge"
+"""Runs the uploader alone: no home, no source."""
+FOLDERS = [name for name in ALL if name != EDGE]
 WORDS = {"YYYY-MM-DD": "2026-01-31", "folder": "/tmp/of-the-fleet", "region": "cn-hangzhou", "bucket": "fleet-bucket"}
 """What stands in for a placeholder, by a word in it."""
 
-OF_OTHERS = re.compile(r"AWS_[A-Z0-9_]+|DAGSTER_HOME|DAGSTER_LOGS_BUCKET")
+OF_OTHERS = re.compile(r"AWS_[A-Z0-9_]+|DAGSTER_HOME|DAGSTER_LOGS_BUCKET|UPLOAD_(FROM|TO|OPTIONS)")
 
 STEP = """
 import sys
@@ -54,7 +57,15 @@ def uncommented(text: str) -> str:
 
 
 def test_there_is_an_example_for_each_way_to_run_it() -> None:
-    assert FOLDERS == ["aliyun", "aws", "local", "mixed"]
+    assert ALL == ["aliyun", "aws", "edge", "local", "mixed"]
+
+
+def test_the_unit_of_the_uploader_calls_it_with_the_variables_of_its_example() -> None:
+    unit = (DEPLOY / EDGE / "video-assets-upload.service").read_text()
+    (line,) = re.findall(r"^ExecStart=(.*)$", unit, re.MULTILINE)
+    assert "video-assets upload watch " in line
+    said = set(re.findall(r"^([A-Z_]+)=", (DEPLOY / EDGE / ".env.example").read_text(), re.MULTILINE))
+    assert set(re.findall(r"\$\{?(\w+)", line)) <= said
 
 
 @pytest.mark.parametrize("name", FOLDERS)
@@ -76,7 +87,7 @@ def test_an_example_is_taken_once_its_placeholders_are_filled_in(
     load_settings()
 
 
-@pytest.mark.parametrize("name", FOLDERS)
+@pytest.mark.parametrize("name", ALL)
 def test_an_example_has_no_variable_that_nothing_reads_and_a_comment_for_each_group(name: str) -> None:
     lines = uncommented(filled(name)).splitlines()
     known = {variable(field) for field in Settings.model_fields}

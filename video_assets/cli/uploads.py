@@ -127,7 +127,7 @@ def _places(folder: Path, to: str, checkpoint: str | None) -> tuple[Path, Object
     from video_assets.settings import load_settings
     from video_assets.storage.registry import open_store
     from video_assets.uploads.checkpoint import open_checkpoint
-    from video_assets.uploads.watch import check_places
+    from video_assets.uploads.places import check_places
 
     folder = folder.expanduser().absolute()
     uri = to if "://" in to else str(Path(to).expanduser().absolute())

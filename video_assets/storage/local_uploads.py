@@ -30,6 +30,7 @@ from video_assets.storage.part_uploads import Part, PartUpload, PartUploads, Pen
 DEAD_AFTER = timedelta(days=7)
 """An upload without a new part for so long has no live writer."""
 
+_KIND = "sha256:"
 _ID = re.compile(r"[0-9a-f]{32}")
 _RECORD = re.compile(r"(\d+) ([0-9a-f]{64})")
 
@@ -53,7 +54,7 @@ class LocalUploads(PartUploads):
     min_part_bytes: ClassVar[int] = 1
 
     def checksum(self, data: bytes) -> str:
-        return f"sha256:{hashlib.sha256(data).hexdigest()}"
+        return f"{_KIND}{hashlib.sha256(data).hexdigest()}"
 
     def begin(self, key: str, *, part_bytes: int) -> PartUpload:
         check_key(key)
@@ -131,10 +132,11 @@ class LocalPartUpload(PartUpload):
         with self._guard:
             return dict(self._parts)
 
-    def send(self, number: int, data: bytes) -> UploadedPart:
+    def send(self, number: int, data: bytes, checksum: str = "") -> UploadedPart:
         if not 1 <= number <= MAX_PART_NUMBER:
             raise ValueError(f"part number {number} is not from 1 to {MAX_PART_NUMBER}")
-        digest, record = hashlib.sha256(data).hexdigest(), self._folder / "parts" / str(number)
+        digest = (checksum or self._uploads.checksum(data)).removeprefix(_KIND)
+        record = self._folder / "parts" / str(number)
         with self._errors():
             record.unlink(missing_ok=True)
             with (self._folder / "data").open("r+b", buffering=0) as file:
@@ -144,7 +146,7 @@ class LocalPartUpload(PartUpload):
                     rest, at = rest[written:], at + written
                 os.fdatasync(file.fileno())
             _write(record, f"{len(data)} {digest}")
-        part = UploadedPart(number, len(data), digest, f"sha256:{digest}")
+        part = UploadedPart(number, len(data), digest, f"{_KIND}{digest}")
         with self._guard:
             self._parts[number] = part
         return part
@@ -231,7 +233,7 @@ def _recorded(folder: Path) -> Iterator[UploadedPart]:
     for record in (folder / "parts").iterdir():
         said = _RECORD.fullmatch(record.read_text("utf-8", "replace"))
         if said and record.name.isdigit():
-            yield UploadedPart(int(record.name), int(said[1]), said[2], f"sha256:{said[2]}")
+            yield UploadedPart(int(record.name), int(said[1]), said[2], f"{_KIND}{said[2]}")
 
 
 def _write(path: Path, text: str) -> None:

@@ -96,7 +96,7 @@ class OssPartUpload(PartUpload):
     def parts(self) -> dict[int, UploadedPart]:
         return {number: _told(number, part) for number, part in self._upload.sent.items()}
 
-    def send(self, number: int, data: bytes) -> UploadedPart:
+    def send(self, number: int, data: bytes, checksum: str = "") -> UploadedPart:
         # The SDK holds OSS's CRC64 of the part against its own.
         self._upload.write_part(number, data)
         return _told(number, self._upload.sent[number])

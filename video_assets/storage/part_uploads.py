@@ -53,8 +53,13 @@ class PartUpload(Protocol):
     def parts(self) -> dict[int, UploadedPart]:
         """The parts that the store has, by number."""
 
-    def send(self, number: int, data: bytes) -> UploadedPart:
+    def send(self, number: int, data: bytes, checksum: str = "") -> UploadedPart:
         """Sends part `number` (from 1), with a checksum that the store holds it against; sent again, it is replaced.
+
+        Args:
+            number: of the part.
+            data: its bytes.
+            checksum: what `PartUploads.checksum` gives for them, where that is known already.
 
         Raises:
             ObjectNotFound: the store knows no such upload any more.

@@ -21,6 +21,7 @@ from video_assets.storage.object_store import MIN_PART_BYTES, ObjectInfo, Object
 from video_assets.storage.part_uploads import Part, PartUpload, PartUploads, PendingUpload, UploadedPart
 from video_assets.storage.s3_errors import S3Fault
 
+_KIND = "md5:"
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
 
@@ -45,7 +46,7 @@ class S3Uploads(PartUploads):
     min_part_bytes: ClassVar[int] = MIN_PART_BYTES
 
     def checksum(self, data: bytes) -> str:
-        return f"md5:{hashlib.md5(data, usedforsecurity=False).hexdigest()}"
+        return f"{_KIND}{hashlib.md5(data, usedforsecurity=False).hexdigest()}"
 
     def begin(self, key: str, *, part_bytes: int) -> PartUpload:
         check_key(key)
@@ -123,12 +124,13 @@ class S3PartUpload(PartUpload):
         with self._guard:
             return dict(self._parts)
 
-    def send(self, number: int, data: bytes) -> UploadedPart:
-        md5 = hashlib.md5(data, usedforsecurity=False)
-        arguments = {"PartNumber": number, "Body": data, "ContentMD5": base64.b64encode(md5.digest()).decode()}
+    def send(self, number: int, data: bytes, checksum: str = "") -> UploadedPart:
+        checksum = checksum or self._uploads.checksum(data)
+        md5 = base64.b64encode(bytes.fromhex(checksum.removeprefix(_KIND))).decode()
+        arguments = {"PartNumber": number, "Body": data, "ContentMD5": md5}
         answer = self._uploads.send("upload_part", self._item, **self._target, **arguments)
         # What S3 took, it has held against the MD5.
-        part = UploadedPart(number, len(data), answer["ETag"], f"md5:{md5.hexdigest()}")
+        part = UploadedPart(number, len(data), answer["ETag"], checksum)
         with self._guard:
             self._parts[number] = part
         return part
@@ -156,12 +158,12 @@ class S3PartUpload(PartUpload):
 
 def _part(number: int, size_bytes: int, etag: str) -> UploadedPart:
     bare = etag.strip('"')
-    return UploadedPart(number, size_bytes, etag, f"md5:{bare}" if _MD5.fullmatch(bare) else "")
+    return UploadedPart(number, size_bytes, etag, f"{_KIND}{bare}" if _MD5.fullmatch(bare) else "")
 
 
 def _etags(parts: Sequence[Part]) -> set[str]:
     """What S3 calls an object of these parts, put in parts or, if it is one, at once."""
-    digests = [part.checksum.removeprefix("md5:") for part in parts]
+    digests = [part.checksum.removeprefix(_KIND) for part in parts]
     if not all(map(_MD5.fullmatch, digests)):
         return set()
     joined = hashlib.md5(b"".join(map(bytes.fromhex, digests)), usedforsecurity=False).hexdigest()

@@ -12,7 +12,7 @@ from typing import Any
 from video_assets.storage.object_store import ObjectNotFound
 from video_assets.storage.part_uploads import Part
 from video_assets.uploads.connections import in_parallel
-from video_assets.uploads.probe import NOTHING, capture_of
+from video_assets.uploads.probe import NOTHING, Probe
 from video_assets.uploads.record import SentPart, Stream, as_json, iso, iso_of_ns, parsed
 from video_assets.uploads.source_file import SourceFile
 from video_assets.uploads.tools import Cut, Tools
@@ -104,12 +104,13 @@ class ChunkSender:
         followed, cut = self._followed.pop(source.name, None), self._cut(source)
         sending = _sending(source, stream, root, said)
         known = followed.parts if followed else {}
-        self._send_chunks(sending, cut, list(range(1, cut.count + 1)), known)
-        source.check_unchanged()
-        for index in self._there(sending.prefix):
-            if index >= cut.count:
-                self._delete(sending.prefix + chunk_name(index))
-        record = self._write(sending, cut, is_over=True, fault=fault)
+        with Probe(source.path) as probe:
+            self._send_chunks(sending, cut, list(range(1, cut.count + 1)), known)
+            source.check_unchanged()
+            for index in self._there(sending.prefix):
+                if index >= cut.count:
+                    self._delete(sending.prefix + chunk_name(index))
+            record = self._write(sending, cut, is_over=True, fault=fault, capture=probe.result())
         self._tools.tally.files_done += 1
         return record
 
@@ -121,7 +122,7 @@ class ChunkSender:
 
         def send(number: int) -> None:
             data = cut.read(sending.source, number)
-            part = tools.measured(number, data)
+            part = tools.measured(number, data, has_sha256=True)
             key, wanted = sending.prefix + chunk_name(number - 1), [Part(part.size, part.checksum)]
             is_there = part == (known or {}).get(number)
             if not is_there and there.get(number - 1) == part.size:
@@ -144,7 +145,15 @@ class ChunkSender:
             sending.updated = time.monotonic()
         self._write(sending, cut)
 
-    def _write(self, sending: _Sending, cut: Cut, *, is_over: bool = False, fault: str | None = None) -> dict[str, Any]:
+    def _write(
+        self,
+        sending: _Sending,
+        cut: Cut,
+        *,
+        is_over: bool = False,
+        fault: str | None = None,
+        capture: dict[str, Any] = NOTHING,
+    ) -> dict[str, Any]:
         """Publishes the metadata, with the chunks up to the first that is missing."""
         source, tools = sending.source, self._tools
         listed = [sending.parts[n] for n in takewhile(sending.parts.__contains__, count(1))]
@@ -164,7 +173,7 @@ class ChunkSender:
             "modified_at": iso_of_ns(source.mtime_ns) if is_over else None,
             "started_at": sending.started_at,
             "updated_at": iso(),
-            "capture": capture_of(source.path) if is_over else dict(NOTHING),
+            "capture": capture,
         }
         tools.in_store(lambda: tools.store.put(sending.prefix + METADATA, as_json(metadata)))
         return metadata

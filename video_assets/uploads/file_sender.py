@@ -10,7 +10,7 @@ from video_assets.storage.part_uploads import Part, PartUpload, UploadedPart
 from video_assets.uploads.checkpoint import Begun, abort
 from video_assets.uploads.connections import in_parallel
 from video_assets.uploads.errors import UploadError
-from video_assets.uploads.probe import capture_of
+from video_assets.uploads.probe import Probe
 from video_assets.uploads.record import SUFFIX, SentPart, Stream, as_json, grew_from, is_of, iso, upload_record
 from video_assets.uploads.source_file import SourceFile
 from video_assets.uploads.tools import Cut, Tools
@@ -71,33 +71,36 @@ class FileSender:
         generation = 0
         if record is not None:
             known = record.get("generation")
-            generation = (known if isinstance(known, int) else 0) + (not grew_from(record, source))
+            generation = (known if isinstance(known, int) else 0) + (
+                not grew_from(record, source, self._tools.store.uploads.checksum)
+            )
         stream = Stream(self._tools.host, str(source.path), generation)
         why = ""
-        for _ in range(TRIES):
-            try:
-                return self._send(source, key, stream)
-            except (ObjectNotFound, _Afresh) as reason:
-                why = str(reason)
-                _logger.info("%s is sent from its beginning: %s", source.name, why)
-                self._drop(key, Cut.of(source, self._tools.options.part_bytes))
+        with Probe(source.path) as probe:
+            for _ in range(TRIES):
+                try:
+                    return self._send(source, key, stream, probe)
+                except (ObjectNotFound, _Afresh) as reason:
+                    why = str(reason)
+                    _logger.info("%s is sent from its beginning: %s", source.name, why)
+                    self._drop(key, Cut.of(source, self._tools.options.part_bytes))
         cause = f"was begun {TRIES} times in a row in vain ({why})"
         raise UploadError(self._tools.store.uri_of(key), cause, "Look at the store's rules for unfinished uploads.")
 
-    def _send(self, source: SourceFile, key: str, stream: Stream) -> dict[str, Any]:
+    def _send(self, source: SourceFile, key: str, stream: Stream, probe: Probe) -> dict[str, Any]:
         cut, parts = Cut.of(source, self._tools.options.part_bytes), dict[int, SentPart]()
         begun, upload = self._followed.get(key) or self._take_up(key, cut) or (None, None)
         if upload is None or begun is None:
             published = self._published_before(source, key, cut, parts)
             if published is not None:
-                return self._publish_record(source, key, stream, cut, parts, published.etag, started_at=iso())
+                return self._publish_record(source, key, stream, cut, parts, published.etag, probe, started_at=iso())
             begun, upload = self._begin(source, key, cut)
         left = self._verify(source, cut, begun, upload, parts)
         self._send_parts(source, key, cut, upload, left, parts)
         source.check_unchanged()
         info = self._complete(upload)
         self._followed.pop(key, None)
-        return self._publish_record(source, key, stream, cut, parts, info.etag, started_at=begun.started_at)
+        return self._publish_record(source, key, stream, cut, parts, info.etag, probe, started_at=begun.started_at)
 
     def _verify(
         self, source: SourceFile, cut: Cut, begun: Begun, upload: PartUpload, parts: dict[int, SentPart]
@@ -142,7 +145,7 @@ class FileSender:
             data = cut.read(source, number)
             part = tools.measured(number, data)
             tools.bandwidth.take(len(data))
-            uploaded: UploadedPart = tools.in_store(lambda: upload.send(number, data))
+            uploaded: UploadedPart = tools.in_store(lambda: upload.send(number, data, part.checksum))
             tools.tally.sent(len(data))
             tools.in_checkpoint(lambda: tools.checkpoint.add(key, uploaded))
             parts[number] = part
@@ -188,6 +191,7 @@ class FileSender:
         cut: Cut,
         parts: dict[int, SentPart],
         etag: str,
+        probe: Probe,
         *,
         started_at: str,
     ) -> dict[str, Any]:
@@ -205,7 +209,7 @@ class FileSender:
             [part for _, part in sorted(parts.items())],
             started_at=started_at,
             is_confirmed=found is not None,
-            capture=capture_of(source.path),
+            capture=probe.result(),
         )
         tools.in_store(lambda: tools.store.put(key + SUFFIX, as_json(record)))
         tools.in_checkpoint(lambda: tools.checkpoint.finish(key, record))

@@ -10,7 +10,8 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 TIMEOUT_S = 30.0
 
@@ -18,16 +19,32 @@ NOTHING = {"duration_s": None, "codec": None, "width": None, "height": None, "cr
 """What is said of a file that cannot be looked into."""
 
 
-def capture_of(path: Path) -> dict[str, Any]:
-    """Duration in seconds, codec, width and height in pixels, and the time that the file says it was made at; each None
-    where it is not known.
-    """
-    command = [sys.executable, "-m", "video_assets.uploads.probe", str(path)]
-    with contextlib.suppress(subprocess.SubprocessError, OSError, ValueError):
-        done = subprocess.run(command, capture_output=True, timeout=TIMEOUT_S, check=True, stdin=subprocess.DEVNULL)
-        said = json.loads(done.stdout)
-        return {name: said.get(name) for name in NOTHING}
-    return dict(NOTHING)
+class Probe:
+    """Looks into a file while it is sent. Use it as a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        command = [sys.executable, "-m", "video_assets.uploads.probe", str(path)]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+
+    def result(self) -> dict[str, Any]:
+        """Duration in seconds, codec, width and height in pixels, and the time that the file says it was made at; each
+        None where it is not known.
+        """
+        with contextlib.suppress(subprocess.SubprocessError, OSError, ValueError):
+            said = json.loads(self._process.communicate(timeout=TIMEOUT_S)[0])
+            return {name: said.get(name) for name in NOTHING}
+        return dict(NOTHING)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.communicate()
 
 
 def _probe(path: str) -> dict[str, Any]:

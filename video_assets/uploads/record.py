@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,14 +23,14 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class SentPart:
-    """A part as the file has it: its number in the file's order, its size in bytes, its SHA-256, and the checksum that
-    the store keeps.
+    """A part as the file has it: its number in the file's order, its size in bytes, the checksum that its store keeps,
+    and its SHA-256 where that is told.
     """
 
     number: int
     size: int
-    sha256: str
     checksum: str
+    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ def upload_record(
         "mtime_ns": source.mtime_ns,
         "modified_at": iso_of_ns(source.mtime_ns),
         "part_bytes": part_bytes,
-        "parts": [{name: value for name, value in asdict(part).items() if name != "checksum"} for part in parts],
+        "parts": [{"number": part.number, "size": part.size, "checksum": part.checksum} for part in parts],
         "incomplete": key.startswith(INCOMPLETE),
         "confirmed": is_confirmed,
         "started_at": started_at,
@@ -115,8 +116,8 @@ def is_of(record: dict[str, Any] | None, source: SourceFile) -> bool:
     return record is not None and (record.get("size"), record.get("mtime_ns")) == (source.size, source.mtime_ns)
 
 
-def grew_from(record: dict[str, Any], source: SourceFile) -> bool:
-    """Whether the file is the one of the record with more behind it."""
+def grew_from(record: dict[str, Any], source: SourceFile, checksum: Callable[[bytes], str]) -> bool:
+    """Whether the file is the one of the record with more behind it, by the store's checksums of parts."""
     size, parts = record.get("size"), record.get("parts")
     if not isinstance(size, int) or not isinstance(parts, list) or size >= source.size:
         return False
@@ -125,7 +126,7 @@ def grew_from(record: dict[str, Any], source: SourceFile) -> bool:
         length = part.get("size") if isinstance(part, dict) else None
         if not isinstance(length, int) or not 0 < length <= source.size - start:
             return False
-        if hashlib.sha256(source.read(start, length)).hexdigest() != part.get("sha256"):
+        if checksum(source.read(start, length)) != part.get("checksum"):
             return False
         start += length
     return start == size

@@ -23,7 +23,7 @@ from video_assets.uploads.tools import Tools, WatchOptions
 
 @dataclass(frozen=True, slots=True)
 class FileStatus:
-    """One file. `state` is `uploaded`, `incomplete` (uploaded under `incomplete/`), `under way`, what it waits for, or
+    """One file. `state` is `uploaded`, `uploaded, incomplete` (under `incomplete/`), `under way`, what it waits for, or
     what is wrong; `sent_bytes` of its `size` are in the store, at `uri`.
     """
 
@@ -62,7 +62,7 @@ def _status(tools: Tools, file: Seen, source: SourceFile) -> FileStatus:
     for root in ("", INCOMPLETE):
         is_uploaded, sent_bytes, uri = asked(tools, source, root)
         if is_uploaded:
-            return FileStatus(file.name, "incomplete" if root else "uploaded", file.size, file.size, uri)
+            return FileStatus(file.name, "uploaded, incomplete" if root else "uploaded", file.size, file.size, uri)
         if sent_bytes is not None:
             return FileStatus(file.name, "under way", file.size, sent_bytes, uri)
     # By the clock of the day, as nobody has watched it.

@@ -92,9 +92,10 @@ class Tools:
         """The result, once the checkpoint is there."""
         return self.patience.until_done(self.checkpoint.kind, function)
 
-    def measured(self, number: int, data: bytes) -> SentPart:
+    def measured(self, number: int, data: bytes, *, has_sha256: bool = False) -> SentPart:
         """A part with its checksums."""
-        return SentPart(number, len(data), hashlib.sha256(data).hexdigest(), self.store.uploads.checksum(data))
+        sha256 = hashlib.sha256(data).hexdigest() if has_sha256 else ""
+        return SentPart(number, len(data), self.store.uploads.checksum(data), sha256)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from video_assets.errors import VideoAssetsError
-from video_assets.settings.places import lies_in
 from video_assets.storage.object_store import ObjectStore, StoreError
-from video_assets.storage.registry import shown_uri
+from video_assets.uploads.aside import Aside
 from video_assets.uploads.bandwidth import Bandwidth
 from video_assets.uploads.checkpoint import Checkpoint, abort
-from video_assets.uploads.chunk_sender import MOST_CHUNK_BYTES, ChunkSender
-from video_assets.uploads.errors import FileChanged, InvalidWatch, SourceAway, Stopped, UploadError
+from video_assets.uploads.chunk_sender import ChunkSender
+from video_assets.uploads.errors import FileChanged, SourceAway, Stopped, UploadError
 from video_assets.uploads.events import folder_events
 from video_assets.uploads.file_sender import FileSender
 from video_assets.uploads.folder import Seen, Stillness, scan
 from video_assets.uploads.patience import Patience
+from video_assets.uploads.places import check_options, one_watcher
 from video_assets.uploads.readiness import State, state_of
 from video_assets.uploads.record import INCOMPLETE
 from video_assets.uploads.source_file import SourceFile
@@ -31,13 +28,14 @@ from video_assets.uploads.tools import Tools, WatchOptions
 
 _logger = logging.getLogger(__name__)
 
-FIRST_SET_ASIDE_S, LONGEST_SET_ASIDE_S = 30.0, 3600.0
 SWEEP_EVERY_S = 3600.0
 _LOOK_S = 0.5
 """A signal's handler sets the end and may not wake threads: it is looked for this often."""
 
-_LEAST_WAIT_S = 0.2
-"""A folder that is written to all the time is looked through no more often than this."""
+_LEAST_WAIT_S, _LEAST_REST = 0.2, 10
+"""A folder that is written to all the time is looked through no more often than this, a large one with rests of so
+many times what a look takes.
+"""
 
 
 class Watcher:
@@ -68,10 +66,10 @@ class Watcher:
         self._files, self._chunks = FileSender(self.tools), ChunkSender(self.tools)
         self._stillness = Stillness()
         self._done: dict[str, tuple[int, int, int]] = {}
-        self._aside = _Aside()
+        self._aside = Aside()
         self._states: dict[str, State] = {}
         self._next_sweep = self._next_metrics = 0.0
-        self._told = (0, 0)
+        self._told, self._scan_s = (0, 0), 0.0
 
     def run(self) -> None:
         """Watches until `stop` is set.
@@ -93,7 +91,7 @@ class Watcher:
         until = time.monotonic() + wait_s
         while not self._wake.is_set() and not self.tools.stop.is_set() and (left := until - time.monotonic()) > 0:
             self._wake.wait(min(left, _LOOK_S))
-        self.tools.stop.wait(_LEAST_WAIT_S)
+        self.tools.stop.wait(max(_LEAST_WAIT_S, _LEAST_REST * self._scan_s))
 
     def _pass(self) -> float:
         """Looks through the folder once and sends what is ready; returns for how long nothing will be."""
@@ -110,7 +108,9 @@ class Watcher:
         return self._idle_s(seen)
 
     def _scan(self) -> list[Seen]:
+        begun = time.monotonic()
         seen, faults = scan(self.tools.folder, self.tools.options.extensions)
+        self._scan_s = time.monotonic() - begun
         for fault in faults:
             self._aside.say(fault.item, fault)
         return seen
@@ -206,6 +206,7 @@ class Watcher:
 
     def _forget(self, seen: list[Seen]) -> None:
         names = {file.name for file in seen}
+        self._aside.keep(names)
         for kept in (self._done, self._states):
             for name in kept.keys() - names:
                 del kept[name]
@@ -246,81 +247,3 @@ class Watcher:
                 tally.bytes_sent,
                 ",".join(self.tools.patience.away) or "none",
             )
-
-
-class _Aside:
-    """Files that failed, each until it is tried again; what is said of them is said once."""
-
-    def __init__(self) -> None:
-        self._until: dict[str, tuple[float, int]] = {}
-        self._said: dict[str, str] = {}
-
-    def __len__(self) -> int:
-        return len(self._until)
-
-    def put(self, name: str, error: VideoAssetsError) -> None:
-        """Sets a file aside for twice as long as the last time."""
-        times = self._until.get(name, (0.0, 0))[1]
-        wait_s = min(FIRST_SET_ASIDE_S * 2**times, LONGEST_SET_ASIDE_S)
-        self._until[name] = (time.monotonic() + wait_s, min(times + 1, 20))
-        self.say(name, error)
-
-    def say(self, name: str, error: VideoAssetsError) -> None:
-        """Says an error, unless it was the last that was said of this name."""
-        if self._said.get(name) != str(error):
-            self._said[name] = str(error)
-            _logger.error("%s", error)
-
-    def holds(self, name: str) -> bool:
-        """Whether the file's time has not come yet."""
-        return name in self._until and time.monotonic() < self._until[name][0]
-
-    def forget(self, name: str) -> None:
-        """The file is well again."""
-        self._until.pop(name, None)
-        self._said.pop(name, None)
-
-    def next_s(self) -> float:
-        """Until the next of them is tried."""
-        return min((until - time.monotonic() for until, _ in self._until.values()), default=LONGEST_SET_ASIDE_S)
-
-
-def check_places(folder: Path, uri: str) -> None:
-    """Raises InvalidWatch where what is uploaded would be found in the folder again."""
-    if lies_in(uri if "://" in uri else Path(uri).as_uri(), folder.as_uri()):
-        raise InvalidWatch(shown_uri(uri), f"lies in the watched folder {folder}", "Upload to another place.")
-
-
-def check_options(store: ObjectStore, options: WatchOptions) -> None:
-    """Raises InvalidWatch where parts are of a size that the store does not take."""
-    least, most = store.uploads.min_part_bytes, 5 * 1024**3
-    if options.layout == "chunks":
-        least, most = 1, MOST_CHUNK_BYTES
-    if not least <= options.part_bytes <= most:
-        cause = f"of {options.part_bytes} bytes are not from {least} to {most} bytes, which {store.uri} takes"
-        raise InvalidWatch("parts", cause, "Give another --part-bytes.")
-
-
-@contextlib.contextmanager
-def one_watcher(folder: Path, uri: str) -> Iterator[None]:
-    """Holds the folder and store for one watcher of this machine; its death frees them.
-
-    Raises:
-        InvalidWatch: another has them.
-    """
-    from filelock import FileLock, Timeout
-
-    name = hashlib.sha256(f"{folder}\0{uri}".encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    lock = FileLock(Path(tempfile.gettempdir()) / f"video-assets-upload-{name}.lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        cause = f"is watched for {uri} by another process already"
-        raise InvalidWatch(str(folder), cause, "Stop that one first.") from None
-    except OSError as error:
-        cause = f"{lock.lock_file} cannot be locked: {error.strerror}"
-        raise InvalidWatch(str(folder), cause, "Run as the user who owns it, or remove it.") from None
-    try:
-        yield
-    finally:
-        lock.release()

@@ -44,9 +44,13 @@ def found(fleet: Fleet, *arguments: str) -> Any:
 
 
 def test_an_upload_becomes_searchable_by_itself(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
-    with running(fleet, *DAEMON):
+    # From the folder of an edge machine, by the uploader.
+    edge, name = fleet.uploads.with_name("edge"), "veh-9/2026-02-03/front/083000.mp4"
+    (edge / name).parent.mkdir(parents=True)
+    watcher = ("video-assets", "upload", "watch", str(edge), "--to", str(fleet.uploads), "--settle", "1")
+    with running(fleet, *DAEMON), running(fleet, *watcher):
         begun = time.monotonic()
-        upload(fleet, "veh-9/2026-02-03/front/083000.mp4", 1)
+        shutil.copyfile(packaged_videos()[1], edge / name)
         eventually(lambda: found(fleet, "rabbit", "--vehicle", "veh-9"), 150)
         with capsys.disabled():
             print(f"\nuploaded to searchable: {time.monotonic() - begun:.0f} s")

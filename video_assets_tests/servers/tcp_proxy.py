@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import threading
 import time
@@ -21,7 +22,7 @@ class TcpProxy:
         bytes_s: the most that is passed on to it in a second, by each connection.
         delay_s: how long each piece waits.
         is_down: new connections are closed at once, and those there are with `cut`.
-        held: set when `hold_at` was seen, or `hold_after` bytes have passed.
+        held: set when `hold_at` (a regular expression) was seen, or `hold_after` bytes passed: then nothing passes.
     """
 
     def __init__(self, url: str) -> None:
@@ -119,7 +120,7 @@ class TcpProxy:
         self._end(client, server)
 
     def _holds(self, data: bytes) -> bool:
-        is_held = self.held.is_set() or (self.hold_at is not None and self.hold_at in data)
+        is_held = self.held.is_set() or (self.hold_at is not None and re.search(self.hold_at, data) is not None)
         is_held = is_held or (self.hold_after is not None and self.bytes_up >= self.hold_after)
         if is_held:
             self.held.set()

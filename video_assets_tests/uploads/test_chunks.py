@@ -66,7 +66,14 @@ def test_a_file_becomes_a_stream(folder: Path, store: ObjectStore) -> None:
     assert set(said) == fields
 
 
-@pytest.mark.parametrize("point", [b"PUT /fleet/up/", b"chunk_000004.bin", b"metadata.json"])
+@pytest.mark.parametrize(
+    "point",
+    [
+        pytest.param(b"PUT /fleet/up/", marks=pytest.mark.slow),
+        b"chunk_000004.bin",
+        pytest.param(b"PUT [^ ]*metadata.json", marks=pytest.mark.slow),
+    ],
+)
 def test_numbers_are_consecutive_however_a_watcher_ends(depot: Depot, folder: Path, point: bytes) -> None:
     path = put(folder, movie(8 * PART_BYTES + 5))
     depot.proxy.hold_at = point

@@ -29,6 +29,11 @@ POINTS = {
 }
 
 
+def slow(value: object) -> Any:
+    """A parameter of the runs with `-m slow`."""
+    return pytest.param(value, marks=pytest.mark.slow)
+
+
 @pytest.fixture
 def video(folder: Path) -> Path:
     path = folder / NAME
@@ -92,7 +97,7 @@ def test_an_upload_that_the_server_lost_is_begun_again(depot: Depot, folder: Pat
 
 
 @pytest.mark.parametrize("change", ["longer", "shorter", "other bytes", "other bytes, same time", "replaced"])
-@pytest.mark.parametrize("checkpoint", ["store", "sqlite"])
+@pytest.mark.parametrize("checkpoint", ["store", slow("sqlite")])
 def test_a_file_that_changed_meanwhile_is_sent_from_its_beginning(
     depot: Depot, folder: Path, video: Path, tmp_path: Path, change: str, checkpoint: str
 ) -> None:
@@ -132,7 +137,7 @@ def test_a_file_that_changes_while_it_is_sent_is_sent_from_its_beginning(
 
 
 @pytest.mark.usefixtures("_hasty")
-@pytest.mark.parametrize("down_s", [3.0, pytest.param(20.0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("down_s", [3.0, slow(20.0)])
 def test_a_store_that_goes_away_in_the_middle_is_waited_for_and_said_once(
     depot: Depot, folder: Path, video: Path, caplog: pytest.LogCaptureFixture, down_s: float
 ) -> None:
@@ -175,7 +180,7 @@ def test_a_checkpoint_that_goes_away_is_waited_for(
     assert depot.proxy.bytes_up <= SIZE + CONNECTIONS * PART_BYTES + OVERHEAD
 
 
-@pytest.mark.parametrize("loss", ["kept", "lost", "lost, and listing is not permitted"])
+@pytest.mark.parametrize("loss", [slow("kept"), "lost", slow("lost, and listing is not permitted")])
 def test_a_killed_watcher_with_a_checkpoint_is_gone_on_with(
     depot: Depot, folder: Path, video: Path, tmp_path: Path, loss: str
 ) -> None:
