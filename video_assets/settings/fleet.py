@@ -8,9 +8,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
+from video_assets.environment import SettingsError
 from video_assets.keys import InvalidId, check_id
 from video_assets.path_template import TemplateError
-from video_assets.settings.faults import PREFIX, SettingsError
+from video_assets.settings.faults import PREFIX
 from video_assets.topic_template import camera_pattern
 
 
