@@ -196,8 +196,8 @@ class _Run:
             place.note(window, "failed", told)
             self._note("failed", f"{camera.vehicle} {told}")
             if self._in_a_row >= FAILURES_IN_A_ROW:
-                cause = f"{FAILURES_IN_A_ROW} windows failed one after the other, the last: {error}"
-                self.stop(f"{cause} What is done stays done.", is_away=True)
+                cause = f"{FAILURES_IN_A_ROW} windows failed one after the other, the last: {error.item} {error.cause}"
+                self.stop(f"{cause}. Look at the service, and run again: what is done stays done.", is_away=True)
             return True
         if state == "missing":
             self._cap.give_back(camera)
