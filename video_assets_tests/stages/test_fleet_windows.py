@@ -28,6 +28,7 @@ from video_assets.stages.garbage import collect_garbage
 from video_assets.stages.manifest import build_manifest
 from video_assets.stages.staleness import examine, recipes
 from video_assets.stages.status import chain_status
+from video_assets.storage.object_store import StoreError
 from video_assets.storage.registry import open_store
 from video_assets.tables import CLIPS, FLEET_WINDOWS, VIDEO_MANIFEST
 from video_assets.video.heat_map import Share
@@ -131,6 +132,17 @@ def test_a_cap_is_of_the_vehicle_and_counts_what_is_there(day: FleetDay) -> None
     day.ask(fleet_max_files=5)
     assert not day.api.asked
     assert counts_of(day.ask(fleet_max_files=7).fold) == {"saved": 7, "unknown": 41}
+
+
+def test_a_store_that_takes_nothing_ends_all_cameras_at_once(day: FleetDay) -> None:
+    for camera in day.cameras:
+        day.has(camera, *range(24), data=b"a bag")
+    blobs = day.root / "store" / "fleet_windows" / Path(day.partition.path) / "blobs"
+    blobs.parent.mkdir(parents=True)
+    blobs.write_text("no folder")
+    with pytest.raises(StoreError):
+        day.ask()
+    assert 0 < len(day.api.windows_asked()) <= len(day.cameras)
 
 
 def test_days_that_cannot_be_asked_for_are_refused_in_words(day: FleetDay) -> None:
