@@ -20,7 +20,17 @@ from video_assets.stages.failures import FailedItem, failed_items
 from video_assets.stages.sampling_faults import sampling_faults
 from video_assets.stages.vector_faults import vector_faults
 from video_assets.table_store.table_store import Fold
-from video_assets.tables import EMBEDDINGS, FRAMES, OK, VECTOR_INDEX, VIDEO_MANIFEST, Table
+from video_assets.tables import (
+    EMBEDDINGS,
+    FAILED,
+    FILTERED,
+    FLEET_WINDOWS,
+    FRAMES,
+    OK,
+    VECTOR_INDEX,
+    VIDEO_MANIFEST,
+    Table,
+)
 
 ROWS_UNIQUE = "rows_unique"
 NO_ITEM_LOST = "no_item_lost"
@@ -29,6 +39,7 @@ SAMPLES_AS_PROMISED = "samples_as_promised"
 VECTORS_SOUND = "vectors_sound"
 POINTS_ARE_VECTORS = "points_are_vectors"
 DELETIONS_TAKEN_OVER = "deletions_taken_over"
+WINDOWS_ANSWERED = "windows_answered"
 
 BLOCKING = frozenset({ROWS_UNIQUE, NO_ITEM_LOST, VECTORS_SOUND})
 """Where wrong data would flow on: nothing downstream of the partition is made."""
@@ -220,4 +231,25 @@ def deletions_result(fold: Fold, removal: Removal) -> dg.AssetCheckResult:
         severity=dg.AssetCheckSeverity.WARN,
         description=removal.told(fold.partition),
         metadata={"gone": removal.gone, "removed": len(removal.paths)},
+    )
+
+
+def answers_check() -> dg.AssetCheckSpec:
+    """The check of windows of a fleet's batch API."""
+    text = "Every window was asked for, and has footage that is there or has none."
+    return partitioned_check(FLEET_WINDOWS.name, WINDOWS_ANSWERED, text)
+
+
+def answers_result(fold: Fold) -> dg.AssetCheckResult:
+    """The result of `answers_check` for one partition."""
+    open_windows = fold.count(FILTERED) + fold.count(FAILED)
+    text = f"{fold.count(FILTERED)} of {len(fold.rows)} windows not asked for, {fold.count(FAILED)} failed"
+    return dg.AssetCheckResult(
+        check_name=WINDOWS_ANSWERED,
+        passed=not open_windows,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{text}. Materialize {FLEET_WINDOWS.name} again: only these are asked for."
+        if open_windows
+        else None,
+        metadata={"unknown": fold.count(FILTERED), "failed": fold.count(FAILED), "windows": len(fold.rows)},
     )

@@ -152,4 +152,6 @@ def _print_where_to_look(console: Console, home: DemoHome) -> None:
     console.print(f"\nContact sheet: {home.contact_sheet}")
     console.print("The UI on http://127.0.0.1:3000, on this data with its history:")
     console.print(f"  cd {folder} && {video_assets} up")
+    if home.fleet_url is not None:
+        console.print("(The fleet's batch API ended with this command; run it again to ask once more.)")
     console.print(f"More:\n  cd {folder} && {video_assets} search minivan\n  cd {folder} && {video_assets} doctor")

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -82,7 +83,7 @@ class FleetFetch:
     def into_folder(cls, settings: Settings, root: Path, **options: Any) -> FleetFetch:
         """Into a folder whose keys are those of the path template, which must name vehicle, camera and start."""
         template = dataclasses.replace(settings.template(), extensions=(BAG,))
-        place = lambda camera: FolderWindows(root, template, camera)  # noqa: E731
+        place = partial(FolderWindows, root, template)
         return cls(fleet_client(settings), place, recheck_s=settings.fleet_recheck_s, **options)
 
     def run(
@@ -94,14 +95,14 @@ class FleetFetch:
     ) -> FetchResult:
         """Every camera's windows, several cameras at a time. A token that is not taken stops it; a rerun goes on."""
         cameras = [(self.place(camera), camera, windows) for camera, windows in wanted]
-        state = _Run(self, _Cap.over(cameras, self.most_files), report)
+        state = _Run(self, _Cap.over(cameras, self.most_files if self.download else None), report)
         with ThreadPoolExecutor(workers) as pool:
             futures = [pool.submit(state.camera, *one) for one in cameras]
             try:
                 for future in futures:
                     future.result()
             except BaseException:
-                # The store is away, or somebody stops the run: no thread begins another window.
+                # Somebody stops the run: no thread begins another window.
                 state.stop("the run is stopped")
                 raise
         return state.result
@@ -183,6 +184,10 @@ class _Run:
                 asked += 1
         except FleetStopped as error:
             self.stop(str(error))
+        except Exception:
+            # The disk or the store is away: no thread begins another window.
+            self.stop("the run is stopped")
+            raise
         for _ in range(len(due) - asked):
             self._note("left")
 
@@ -196,8 +201,8 @@ class _Run:
             place.note(window, "failed", told)
             self._note("failed", f"{camera.vehicle} {told}")
             if self._in_a_row >= FAILURES_IN_A_ROW:
-                cause = f"{FAILURES_IN_A_ROW} windows failed one after the other, the last: {error}"
-                self.stop(f"{cause} What is done stays done.", is_away=True)
+                cause = f"{FAILURES_IN_A_ROW} windows failed one after the other, the last: {error.item} {error.cause}"
+                self.stop(f"{cause}. Look at the service, and run again: what is done stays done.", is_away=True)
             return True
         if state == "missing":
             self._cap.give_back(camera)

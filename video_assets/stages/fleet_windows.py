@@ -76,6 +76,8 @@ def ask_for_day(
     report: Callable[[str], None],
     now: datetime | None = None,
     client: FleetClient | None = None,
+    download: bool = True,
+    sparse: bool = False,
 ) -> AskedDay:
     """Asks for the windows that are due and fetches their bags. The fold holds what earlier runs found too.
 
@@ -83,6 +85,7 @@ def ask_for_day(
 
     Args:
         client: of the service; by default as the settings say.
+        download, sparse: see `FleetFetch`.
 
     Raises:
         SettingsError: the vehicle is none of the fleet's, or the fleet is not set up.
@@ -105,7 +108,16 @@ def ask_for_day(
                     raise
                 refusal = str(error)
             else:
-                result = _fetch(stored, partition, day, grid, client or fleet_client(settings), settings, report)
+                fetch = FleetFetch(
+                    client or fleet_client(settings),
+                    stored.camera,
+                    recheck_s=settings.fleet_recheck_s,
+                    sparse=sparse,
+                    most_files=settings.fleet_max_files,
+                    max_attempts=settings.max_attempts,
+                    download=download,
+                )
+                result = _run(fetch, partition, day, grid, settings, report)
             table = FLEET_WINDOWS.rows([_row(stored, *one) for one in _all_windows(stored, grid, settings)])
     asked = sum(count for what, count in result.counts.items() if what not in ("earlier", "left"))
     seconds = time.monotonic() - begun
@@ -120,22 +132,14 @@ def _check_vehicle(partition: Partition, settings: Settings) -> None:
         raise SettingsError(variable("fleet_vehicles"), cause, remedy)
 
 
-def _fetch(
-    stored: StoreWindows,
+def _run(
+    fetch: FleetFetch,
     partition: Partition,
     day: Date,
     grid: list[Window],
-    client: FleetClient,
     settings: Settings,
     report: Callable[[str], None],
 ) -> FetchResult:
-    fetch = FleetFetch(
-        client,
-        stored.camera,
-        recheck_s=settings.fleet_recheck_s,
-        most_files=settings.fleet_max_files,
-        max_attempts=settings.max_attempts,
-    )
     wanted = [(Camera(str(partition.vehicle), name, day), grid) for name in settings.fleet_cameras]
     last = FetchResult()
     progress = Progress(lambda line: report(f"{line}: {last}"), unit="windows", total=len(grid) * len(wanted))
@@ -148,7 +152,7 @@ def _fetch(
     try:
         return fetch.run(wanted, workers=settings.fleet_workers, report=note)
     finally:
-        client.close()
+        fetch.client.close()
 
 
 def _all_windows(stored: StoreWindows, grid: list[Window], settings: Settings) -> list[CameraWindow]:

@@ -27,7 +27,12 @@ def day(tmp_path: Path) -> Iterator[FleetDay]:
         yield day
 
 
-def run(day: FleetDay, key: str = "", **changes: Any) -> dg.ExecuteInProcessResult:
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def run(
+    day: FleetDay, key: str = "", config: dict[str, bool] | None = None, **changes: Any
+) -> dg.ExecuteInProcessResult:
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions("vehicle", ["veh-1", "veh-9"])
         return dg.materialize(
@@ -39,7 +44,7 @@ def run(day: FleetDay, key: str = "", **changes: Any) -> dg.ExecuteInProcessResu
                 "tables": day.tables,
                 "io_manager": TableIOManager(day.tables),
             },
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            run_config={**QUIET, "ops": {"fleet_windows": {"config": config or {}}}},
             raise_on_error=False,
         )
 
@@ -86,3 +91,18 @@ def test_a_refused_token_fails_the_run_without_another_try_and_keeps_what_is_don
 def test_what_cannot_be_asked_for_is_a_failure_in_words(day: FleetDay, key: str, says: str) -> None:
     assert says in str(failure(run(day, key)).error)
     assert not day.api.asked
+
+
+def test_a_scan_fetches_nothing_and_a_sparse_one_says_what_it_left(day: FleetDay) -> None:
+    result = run(day, config={"download": False, "sparse": True}, fleet_step_s=120)
+    (event,) = result.asset_materializations_for_node(FLEET_WINDOWS.name)
+    numbers = {name: value.value for name, value in event.metadata.items()}
+    # The windows of 9:00 lie behind a hole: they are unknown, not missing.
+    assert (numbers["windows"], numbers["available"], numbers["saved"]) == (1440, 2, 0)
+    assert numbers["unknown"] == numbers["windows"] - numbers["asked"] > 900
+    checks = {check.check_name: check for check in result.get_asset_check_evaluations()}
+    answered = checks["windows_answered"]
+    assert (answered.passed, answered.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert f"{numbers['unknown']} of 1440 windows not asked for, 0 failed" in str(answered.description)
+    assert checks["rows_unique"].passed
+    assert not [asked for asked in day.api.asked if asked.path != "/v1/video"]

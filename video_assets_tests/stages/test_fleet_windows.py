@@ -22,16 +22,19 @@ from video_assets.sources.fleet_windows import InvalidWindows, day_windows
 from video_assets.stages.clips import build_clips
 from video_assets.stages.counts import lost_items
 from video_assets.stages.failures import failed_items
-from video_assets.stages.fleet_windows import counts_of, draw_availability, heat_map, newest_partitions
+from video_assets.stages.fleet_windows import ask_for_day, counts_of, draw_availability, heat_map, newest_partitions
 from video_assets.stages.frames import build_frames
 from video_assets.stages.garbage import collect_garbage
 from video_assets.stages.manifest import build_manifest
 from video_assets.stages.staleness import examine, recipes
 from video_assets.stages.status import chain_status
+from video_assets.storage.object_store import StoreError
 from video_assets.storage.registry import open_store
+from video_assets.table_store.registry import open_tables
 from video_assets.tables import CLIPS, FLEET_WINDOWS, VIDEO_MANIFEST
 from video_assets.video.heat_map import Share
 from video_assets_tests.servers.fleet_api import TOKEN, FleetApi, serve_fleet_api
+from video_assets_tests.servers.odps_environment import odps_server, odps_settings
 from video_assets_tests.stages.fleet_day import DAY, FleetDay, real_bag
 
 
@@ -131,6 +134,17 @@ def test_a_cap_is_of_the_vehicle_and_counts_what_is_there(day: FleetDay) -> None
     day.ask(fleet_max_files=5)
     assert not day.api.asked
     assert counts_of(day.ask(fleet_max_files=7).fold) == {"saved": 7, "unknown": 41}
+
+
+def test_a_store_that_takes_nothing_ends_all_cameras_at_once(day: FleetDay) -> None:
+    for camera in day.cameras:
+        day.has(camera, *range(24), data=b"a bag")
+    blobs = day.root / "store" / "fleet_windows" / Path(day.partition.path) / "blobs"
+    blobs.parent.mkdir(parents=True)
+    blobs.write_text("no folder")
+    with pytest.raises(StoreError):
+        day.ask()
+    assert 0 < len(day.api.windows_asked()) <= len(day.cameras)
 
 
 def test_days_that_cannot_be_asked_for_are_refused_in_words(day: FleetDay) -> None:
@@ -275,8 +289,6 @@ def test_the_day_is_asked_for_by_one_run_at_a_time(day: FleetDay) -> None:
 
 
 def ask_and_fold(day: FleetDay) -> None:
-    from video_assets.stages.fleet_windows import ask_for_day
-
     ask_for_day(day.partition, tables=day.tables, settings=day.settings(), report=lambda line: None)
 
 
@@ -287,3 +299,25 @@ def test_no_secret_is_in_a_row(day: FleetDay) -> None:
     (failed,) = [row for row in day.rows() if row["status"] == "failed"]
     assert TOKEN not in str(failed)
     assert "Signature" not in str(failed)
+
+
+def test_bags_in_a_bucket_and_windows_in_odps_are_the_same(day: FleetDay, s3_root: str) -> None:
+    day.has("front", 8)
+    on_disk = day.ask().fold
+    with odps_server() as server:
+        settings = day.settings(store=f"{s3_root}/home", tables="odps", **odps_settings(server))
+        tables = open_tables(settings, create=True)
+        parts = {"tables": tables, "settings": settings, "report": lambda line: None}
+        for due in (48, 0):
+            day.api.asked = []
+            asked = ask_for_day(day.partition, **parts)  # type: ignore[arg-type]
+            tables.commit(asked.fold)
+            assert counts_of(asked.fold) == counts_of(on_disk)
+            assert len(day.api.windows_asked()) == due
+        tables.commit(build_manifest(day.partition, tables=tables, settings=settings).fold)
+        (row,) = tables.read(VIDEO_MANIFEST, day.partition).to_pylist()
+        assert row["video_path"].startswith("s3://")
+        assert row["start_time"] == datetime.fromtimestamp(day.starts[8], UTC)
+        clips = build_clips(day.partition, partial(tables.read, VIDEO_MANIFEST, day.partition), **parts)  # type: ignore[arg-type]
+        assert clips.rows["status"].to_pylist() == ["ok"]
+        assert examine(day.partition, tables, recipes(settings)).outdated[0].stage == "clips"
