@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as checks
 from hypothesis import strategies as st
 
 from video_assets.errors import VideoAssetsError
@@ -42,6 +43,7 @@ def test_the_day_is_the_fleets(tmp_path: Path) -> None:
         places(tmp_path).partition(record(publish_date=None))
 
 
+@checks(deadline=None, max_examples=50)
 @given(code=st.text(max_size=20), platform=st.sampled_from(["veh-1", "..", "", "/", "a/.."]))
 def test_no_record_names_anything_outside(tmp_path_factory: pytest.TempPathFactory, code: str, platform: str) -> None:
     found = places(tmp_path_factory.getbasetemp())

@@ -119,7 +119,7 @@ class News:
         # Rows that were late come first in a page: where it ends among them, what follows comes once more.
         snapshot = self._snapshot if changed or not self._changed else self._before.snapshot
         last_due = (due[-1]["at"], int(due[-1]["id"])) if due else (self._before.due_after, self._before.due_after_id)
-        return NewsCursor(*last, snapshot, *last_due)
+        return NewsCursor(last[0], last[1], snapshot, last_due[0], last_due[1])
 
 
 def _is_later(one: tuple[str, int], other: tuple[str, int]) -> bool:
