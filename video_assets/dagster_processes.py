@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
+from typing import TextIO
 
 from video_assets.dagster_home import home_errors, prepare_home
 from video_assets.defs.history import make_history
@@ -23,8 +24,8 @@ STOP_WAIT_S = 20.0
 """How long a process that was told to stop may take."""
 
 WORKING_FOLDER = ".up"
-"""In the home: where both processes run, and the lock of the `up` that runs them. Dagster puts a `.env` of the working
-directory over the environment; here is none."""
+"""In the home: where both processes run, and the lock of the `up` that runs them, with the numbers of all three.
+Dagster puts a `.env` of the working directory over the environment; here is none."""
 
 
 class DagsterStopped(VideoAssetsError):
@@ -56,20 +57,23 @@ def serve(home: Path, port: int, environment: Mapping[str, str], begin: Callable
         DagsterStopped: one of them ended by itself; the other is stopped.
     """
     prepare_home(home)
-    with _alone_on(home):
+    with _alone_on(home) as lock:
         _require_port(port)
         make_history(home)
         begin()
-        children = _start(home, port, environment)
+        children = _start(home, port, environment, lock)
         try:
+            _note(lock, *(child.pid for child in children.values()))
             _wait(children)
         finally:
             _stop(list(children.values()))
 
 
 @contextlib.contextmanager
-def _alone_on(home: Path) -> Iterator[None]:
-    """Holds the home; the kernel gives it back when this process dies, however it dies."""
+def _alone_on(home: Path) -> Iterator[TextIO]:
+    """Holds the home by a lock that Dagster's processes share: the kernel gives it back when the last of them is dead,
+    however this process dies. Two daemons on one home would start everything twice.
+    """
     with home_errors(home):
         (home / WORKING_FOLDER).mkdir(exist_ok=True)
         lock = (home / WORKING_FOLDER / "lock").open("a+")
@@ -78,13 +82,36 @@ def _alone_on(home: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
-            cause = f"`video-assets up` is already running on this home (process {lock.read().strip()})"
-            raise AlreadyRunning(str(home), cause, "Use that one, stop it, or give another --home.") from None
+            raise _already_running(home, lock.read().split()) from None
         with home_errors(home):
             lock.truncate(0)
-            lock.write(str(os.getpid()))
-            lock.flush()
-        yield
+            _note(lock, os.getpid())
+        yield lock
+
+
+def _note(lock: TextIO, *processes: int) -> None:
+    lock.write("".join(f"{process}\n" for process in processes))
+    lock.flush()
+
+
+def _already_running(home: Path, processes: list[str]) -> AlreadyRunning:
+    first, *children = processes or [""]
+    if children and not _is_alive(first):
+        left = " ".join(children)
+        cause = f"Dagster's processes of an `up` that was killed are still running on this home ({', '.join(children)})"
+        return AlreadyRunning(str(home), cause, f"Stop them with `kill {left}`, then start again.")
+    cause = f"`video-assets up` is already running on this home (process {first})"
+    return AlreadyRunning(str(home), cause, "Use that one, stop it, or give another --home.")
+
+
+def _is_alive(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _require_port(port: int) -> None:
@@ -101,7 +128,7 @@ def _require_port(port: int) -> None:
             raise PortTaken(f"port {port}", cause, remedy) from None
 
 
-def _start(home: Path, port: int, environment: Mapping[str, str]) -> dict[str, subprocess.Popen[bytes]]:
+def _start(home: Path, port: int, environment: Mapping[str, str], lock: TextIO) -> dict[str, subprocess.Popen[bytes]]:
     workspace = str(home / "workspace.yaml")
     # Ticks and runs are in the UI; the terminal is for what went wrong.
     quiet = ["--code-server-log-level", "warning"]
@@ -126,6 +153,7 @@ def _start(home: Path, port: int, environment: Mapping[str, str]) -> dict[str, s
             env={**environment, "DAGSTER_HOME": str(home)},
             # A session of its own, so that Ctrl-C reaches it through us, once, and its own children can be found.
             start_new_session=True,
+            pass_fds=[lock.fileno()],
         )
         for name, arguments in commands.items()
     }

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -92,6 +95,36 @@ def test_a_second_up_on_a_home_is_refused_and_one_that_was_killed_blocks_nobody(
         first.wait()
     with pytest.raises(Started):
         serve(tmp_path, free_port(), {}, begin=print)
+
+
+def test_bug_two_daemons_ran_on_the_home_of_an_up_that_was_killed(tmp_path: Path, starts: dict[str, Any]) -> None:
+    orphan = "import subprocess, sys; from pathlib import Path\n"
+    orphan += "from video_assets.dagster_processes import _alone_on, _note\n"
+    orphan += "with _alone_on(Path(sys.argv[1])) as lock:\n"
+    orphan += "    child = subprocess.Popen(['sleep', '60'], pass_fds=[lock.fileno()], stdout=subprocess.DEVNULL)\n"
+    orphan += "    _note(lock, child.pid)\n    print(child.pid, flush=True)\n    sys.stdin.read()"
+    command = [sys.executable, "-c", orphan, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first:
+        assert first.stdout is not None
+        child = int(first.stdout.readline())
+        first.kill()
+    try:
+        with pytest.raises(AlreadyRunning, match=rf"`up` that was killed .* Stop them with `kill {child}`"):
+            serve(tmp_path, free_port(), {}, begin=print)
+        assert not starts
+    finally:
+        os.kill(child, signal.SIGKILL)
+    with pytest.raises(Started):
+        _once_free(tmp_path)
+
+
+def _once_free(home: Path) -> None:
+    """Starts as soon as the kernel has given the lock of a process back that was just killed."""
+    for _ in range(100):
+        try:
+            serve(home, free_port(), {}, begin=print)
+        except AlreadyRunning:
+            time.sleep(0.05)
 
 
 @pytest.mark.parametrize("name", ["file", "/proc/no_home"])

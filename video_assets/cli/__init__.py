@@ -42,7 +42,7 @@ def _main(
     ] = False,
 ) -> None:
     """Turns a fleet's raw video into frames that can be searched and trusted. `video-assets demo` shows it."""
-    from video_assets.settings import environment
+    from video_assets.environment import environment
 
     # boto3 reads the environment only. A `.env` that cannot be read is told by the command itself.
     with suppress(VideoAssetsError):

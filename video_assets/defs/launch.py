@@ -11,8 +11,8 @@ from dagster._core.instance import InstanceRef
 
 from video_assets.defs.jobs import chain_job, fleet_daily_job, unmatched_job
 from video_assets.defs.resources import deployment
+from video_assets.environment import environment
 from video_assets.keys import Partition
-from video_assets.settings import environment
 from video_assets.sources.partition_scan import PartitionScan
 from video_assets.stages.manifest import open_listing, scan_source
 from video_assets.stages.upload_changes import MadeManifest

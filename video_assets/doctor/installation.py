@@ -6,8 +6,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 from video_assets.dagster_home import home_folder
 from video_assets.doctor.finding import Finding
+from video_assets.environment import environment
 from video_assets.folder_probe import require_writable
-from video_assets.settings import Settings, environment
+from video_assets.settings import Settings
 
 
 def packages_finding(settings: Settings) -> Finding:

@@ -7,8 +7,9 @@ from itertools import islice
 
 from video_assets.doctor.finding import Finding
 from video_assets.doctor.place import is_folder
+from video_assets.environment import environment
 from video_assets.plural import counted
-from video_assets.settings import Settings, environment, variable
+from video_assets.settings import Settings, variable
 from video_assets.sources.listing import BEFORE_FIRST_DAY, Listing, UnmatchedUpload
 from video_assets.storage.object_keys import printable_key
 from video_assets.storage.object_store import CommonPrefix, ObjectInfo, StoreError, StoreUnavailable

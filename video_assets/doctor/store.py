@@ -9,9 +9,10 @@ from video_assets.dagster_home import home_folder
 from video_assets.doctor.finding import Finding, Verdict
 from video_assets.doctor.index import points_of_index
 from video_assets.doctor.place import is_folder, local_folder
+from video_assets.environment import environment
 from video_assets.errors import VideoAssetsError
 from video_assets.folder_probe import require_writable
-from video_assets.settings import Settings, environment, variable
+from video_assets.settings import Settings, variable
 from video_assets.storage.registry import open_store
 
 LOW_DISK_BYTES = 5 * 1000**3

@@ -8,13 +8,9 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from video_assets.errors import VideoAssetsError
+from video_assets.environment import SettingsError
 
 PREFIX = "VIDEO_ASSETS_"
-
-
-class SettingsError(VideoAssetsError):
-    """A setting that is wrong, unknown or missing. `item` is the environment variable."""
 
 
 _BOUNDS = {

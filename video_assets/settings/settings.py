@@ -16,10 +16,11 @@ from zoneinfo import ZoneInfo
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from video_assets.environment import SettingsError
 from video_assets.path_template import PathTemplate
 from video_assets.settings.catalogue import CatalogueSettings
 from video_assets.settings.clouds import OdpsSettings, OssSettings, plain
-from video_assets.settings.faults import PREFIX, SettingsError
+from video_assets.settings.faults import PREFIX
 from video_assets.settings.fleet import FleetSettings
 from video_assets.settings.frames import FramesSettings
 from video_assets.settings.places import folder_of, lies_in

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from video_assets.settings import environment
+from video_assets.environment import environment
 from video_assets.storage.object_store import InvalidUri, StoreUnavailable
 from video_assets.storage.s3_errors import S3Fault, s3_faults, store_error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,8 +35,8 @@ DELETE_BATCH = 5_000
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _POINT_OVERHEAD_BYTES = 64
-_FIELD_OVERHEAD_BYTES = 6
-"""Quotes, colon and comma."""
+_LEAST_SQUARE = 1e-30
+"""Below it, a float32 sum of squares is no longer exact enough to tell a short vector from none."""
 
 
 def is_collection_name(name: str) -> bool:
@@ -89,11 +90,13 @@ def check_vector(item: str, vector: NDArray[np.float32], collection: str, dim: i
             f"the vector has {vector.shape[0]} dimensions, collection {collection} has {dim}",
             "Use the model that the collection was made with.",
         )
-    # In float64: a float32 sum of squares overflows for large finite numbers.
-    exact = vector.astype(np.float64)
-    norm = math.sqrt(exact.dot(exact))
-    if not math.isfinite(norm) or norm < np.finfo(np.float32).tiny:
-        raise InvalidInputError(item, f"the vector's length is {norm}")
+    square = float(vector.dot(vector))
+    if not _LEAST_SQUARE < square < math.inf:
+        # Once more in float64: a float32 sum of squares overflows for large finite numbers.
+        exact = vector.astype(np.float64)
+        norm = math.sqrt(exact.dot(exact))
+        if not math.isfinite(norm) or norm < np.finfo(np.float32).tiny:
+            raise InvalidInputError(item, f"the vector's length is {norm}")
 
 
 def batches(points: Iterable[Point], collection: str, dim: int, *, bytes_per_number: int) -> Iterator[list[Point]]:
@@ -123,35 +126,29 @@ def check_id(value: str) -> None:
 
 
 def _check_point(point: Point, collection: str, dim: int) -> int:
-    """Raises for a point that an engine would refuse or change; returns about how much JSON its payload takes."""
+    """Raises for a point that an engine would refuse or change; returns the bytes of its payload as JSON."""
     check_id(point.id)
     item = f"point {point.id}"
     check_vector(item, point.vector, collection, dim)
-    size = 2
-    for field, value in point.payload.items():
-        try:
-            taken = _json_bytes(value)
-        except UnicodeEncodeError as error:
-            raise InvalidInputError(item, f"the payload holds text that is not Unicode: {error.reason}") from error
-        if taken is None:
-            raise InvalidInputError(item, f"payload field {field!r} holds {value!r}, which JSON or the index cannot")
-        size += len(field) + taken + _FIELD_OVERHEAD_BYTES
-    return size
+    refused = [field for field, value in point.payload.items() if not _is_plain(value)]
+    if refused:
+        value = point.payload[refused[0]]
+        raise InvalidInputError(item, f"payload field {refused[0]!r} holds {value!r}, which JSON or the index cannot")
+    try:
+        return len(json.dumps(dict(point.payload), ensure_ascii=False).encode())
+    except UnicodeEncodeError as error:
+        raise InvalidInputError(item, f"the payload holds text that is not Unicode: {error.reason}") from error
 
 
-def _json_bytes(value: PayloadValue) -> int | None:
-    """About what a value takes as JSON, escapes aside; None for what a payload cannot hold."""
-    if isinstance(value, str):
-        return len(value if value.isascii() else value.encode())
-    if value is None or isinstance(value, bool):
-        return 5
+def _is_plain(value: PayloadValue) -> bool:
+    """Whether a payload can hold a value."""
+    if isinstance(value, str | bool) or value is None:
+        return True
     if isinstance(value, int):
-        return 20 if -(2**63) <= value < 2**63 else None
+        return -(2**63) <= value < 2**63
     if isinstance(value, float):
-        return 24 if math.isfinite(value) else None
-    if not isinstance(value, list | tuple) or not all(isinstance(element, str) for element in value):
-        return None
-    return sum(len(text if text.isascii() else text.encode()) + _FIELD_OVERHEAD_BYTES for text in value)
+        return math.isfinite(value)
+    return isinstance(value, list | tuple) and all(isinstance(element, str) for element in value)
 
 
 def plain_payload(payload: Mapping[str, PayloadValue]) -> dict[str, Any]:

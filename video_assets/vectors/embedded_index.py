@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,9 +106,8 @@ class EmbeddedIndex:
         with self._turns.session(collection):
             for batch in batches(points, collection, self._dim(collection), bytes_per_number=4):
                 is_slow = time.monotonic() - begun > _SLOW_BATCH_S
-                operation = UpdateOperation.upsert_points(
-                    [EdgePoint(point.id, point.vector.tolist(), plain_payload(point.payload)) for point in batch]
-                )
+                made = [EdgePoint(point.id, _numbers(point.vector), plain_payload(point.payload)) for point in batch]
+                operation = UpdateOperation.upsert_points(made)
                 with self._turns.turn(collection, WRITE_WAIT_S) as turn:
                     turn.shard.update(operation)
                 written += len(batch)
@@ -239,6 +238,11 @@ class EmbeddedIndex:
         if free < _RESERVE_BYTES:
             cause = f"has {free // 1_000_000} MB left on its disk, and needs {_RESERVE_BYTES // 1_000_000}"
             raise IndexUnwritableError(str(self._directory), cause, "Free space, or set another directory.")
+
+
+def _numbers(vector: NDArray[np.float32]) -> Any:
+    """The vector as the engine takes it in: a list of Python floats takes three times as long to make and to read."""
+    return np.ascontiguousarray(vector).data
 
 
 def _index_fields(shard: EdgeShard) -> None:

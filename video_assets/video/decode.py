@@ -103,6 +103,7 @@ class SampledFrames:
         reason = "" if self._plan else (needs_all or self.index.doubt or "no plan")
         self._progress = DecodeReport("planned" if self._plan else "sequential", reason)
         self._report: DecodeReport | None = None
+        self._decoded = 0
         self._start: int | None = None
         self._damaged = False
         self._scenes: frozenset[int] = frozenset()
@@ -144,6 +145,7 @@ class SampledFrames:
             damage = yield from self._decode_all(given)
         self._report = replace(
             self._progress,
+            decoded=self._decoded,
             sampled=len(given),
             bytes_read=self._file.bytes_read,
             bytes_total=self._file.bytes_total,
@@ -208,7 +210,7 @@ class SampledFrames:
 
     def _verdict(self, damage: Damage, clock: FrameClock) -> DecodeError | None:
         """What is wrong with the file, after its last frame."""
-        if not self._progress.decoded:
+        if not self._decoded:
             raise DecodeError(self.label, f"no frame can be decoded{damage.because}")
         counted = not self.index.doubt and shows_each_packet(self.index.codec)
         expected = self.index.frame_count if counted else 0
@@ -247,4 +249,4 @@ class SampledFrames:
             raise DecodeError(self.label, f"a full decode has no sample at {planned}, where a planned one had")
 
     def _count_frame(self) -> None:
-        self._progress = replace(self._progress, decoded=self._progress.decoded + 1)
+        self._decoded += 1

@@ -46,18 +46,18 @@ def planned_frames(
     """
     import av
 
-    context, steps = stream.codec_context, plan.steps
+    context, steps = stream.codec_context, plan.steps.tolist()
     context.options = {**context.options, "err_detect": "explode"}
     before = complaints()
     try:
         for number, packet in zip(range(plan.end), _video_packets(container, stream), strict=False):
-            step = Step(steps[number])
-            if step is Step.SKIP:
+            step = steps[number]
+            if step == Step.SKIP:
                 continue
-            context.skip_frame = "NONREF" if step is Step.REFERENCE else "DEFAULT"
+            context.skip_frame = "NONREF" if step == Step.REFERENCE else "DEFAULT"
             reach.goes_in(number, packet)
             frames = context.decode(packet)
-            if step is Step.LAST:
+            if step == Step.LAST:
                 frames += context.decode(None)
                 context.flush_buffers()
                 reach.all_came_out()
