@@ -76,6 +76,16 @@ def test_defaults_load(tmp_path: Path) -> None:
         ("VIDEO_ASSETS_CLIP_SECONDS", "nan", "VIDEO_ASSETS_CLIP_SECONDS: "),
         ("VIDEO_ASSETS_CLIP_SECONDS", "inf", "VIDEO_ASSETS_CLIP_SECONDS: "),
         ("VIDEO_ASSETS_CLIP_CUT", "exact", "VIDEO_ASSETS_CLIP_CUT: .*'fast' or 'accurate'"),
+        ("VIDEO_ASSETS_CATALOGUE_URL", "mysql://u:p@h/db", "VIDEO_ASSETS_CATALOGUE_URL: write postgresql://user"),
+        ("VIDEO_ASSETS_CATALOGUE_TABLE", "a.b.c", "write a table, or schema.table"),
+        ("VIDEO_ASSETS_CATALOGUE_TABLE", 'c"; DROP TABLE x', "write a table, or schema.table"),
+        ("VIDEO_ASSETS_CATALOGUE_COLUMNS", "name=x", "write NAME=COLUMN, where NAME is one of id, platform"),
+        ("VIDEO_ASSETS_CATALOGUE_VIDEO", "{title}.mp4", "known are {platform}, {code}, {id}"),
+        ("VIDEO_ASSETS_CATALOGUE_VIDEO", "fixed.mp4", "it names nothing of a record"),
+        ("VIDEO_ASSETS_CATALOGUE_VIDEO", "{code.__class__}.mp4", "known are {platform}"),
+        ("VIDEO_ASSETS_CATALOGUE_VIDEO", "s3://{platform}/x.mp4", "must not be of the record"),
+        ("VIDEO_ASSETS_CATALOGUE_VIDEO", "{code", "a brace is not closed"),
+        ("VIDEO_ASSETS_CATALOGUE_LEASE_S", "1", "VIDEO_ASSETS_CATALOGUE_LEASE_S: .*the least is 3"),
     ],
 )
 def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str) -> None:
@@ -180,6 +190,21 @@ def test_windows_of_videos_that_stay_where_they_are_are_refused(monkeypatch: pyt
     assert load_settings().clip_seconds == 30
     monkeypatch.setenv("VIDEO_ASSETS_CLIPS_MODE", "reference")
     with pytest.raises(SettingsError, match="CLIP_SECONDS: makes new files, and VIDEO_ASSETS_CLIPS_MODE=reference"):
+        load_settings()
+
+
+def test_a_catalogue_is_the_only_source_and_says_where_its_videos_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIDEO_ASSETS_CATALOGUE_URL", "postgresql://u:hidden-word@h/db")
+    with pytest.raises(SettingsError, match="CATALOGUE_VIDEO: names keys of VIDEO_ASSETS_SOURCE, which is not set"):
+        load_settings()
+    monkeypatch.setenv("VIDEO_ASSETS_CATALOGUE_VIDEO", "s3://bucket/{code}.mp4")
+    settings = load_settings()
+    assert settings.has_source
+    assert "hidden-word" not in f"{settings!r}{settings.model_dump_json()}"
+    monkeypatch.setenv("VIDEO_ASSETS_VIDEO_LIST", str(tmp_path / "list.txt"))
+    with pytest.raises(SettingsError, match="CATALOGUE_URL: stands beside VIDEO_ASSETS_VIDEO_LIST"):
         load_settings()
 
 

@@ -120,14 +120,14 @@ def _run(
 
 @contextmanager
 def _stopped_by_signals(stop: threading.Event, say: Any) -> Iterator[None]:
-    """The first SIGINT or SIGTERM sets `stop`; the next ends the process as it would any other."""
+    """The first SIGINT or SIGTERM sets `stop`; the next ends the process at once."""
     signals = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.getsignal(number) for number in signals}
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         stop.set()
         for one in signals:
-            signal.signal(one, before[one])
+            signal.signal(one, signal.SIG_DFL)
         say("Stopping: the records in hand are finished first. Once more ends at once; nothing is lost by that.")
 
     for number in signals:

@@ -68,7 +68,7 @@ class _TakenNews:
 
     def run_key(self, partition: Partition) -> str:
         """Another for each change of the partition's records."""
-        parts = (f"{new.record.id} {new.updated_at}" for new in self.partitions[partition])
+        parts = (f"{new.record.id} {new.at}" for new in self.partitions[partition])
         return f"{partition.key}:{content_id('records', *parts)}"
 
     @property
@@ -89,7 +89,7 @@ def _take(news: News, places: Places) -> _TakenNews:
             taken.faults.append(f"record {new.record.code!r} is of {partition.date}, a day that has no partitions")
             continue
         if partition not in taken.partitions and len(taken.partitions) == RUNS_OF_A_TICK:
-            news.leave(new)
+            news.leave()
             break
         taken.partitions.setdefault(partition, []).append(new)
     return taken

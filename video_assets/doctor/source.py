@@ -23,10 +23,15 @@ NEAR = 5
 """How many names are told where a prefix matches nothing."""
 
 
-def source_finding(settings: Settings) -> Finding:
-    """Whether the source can be listed and read, and what its keys are taken for. It is never written to."""
+def source_finding(settings: Settings) -> Finding | None:
+    """Whether the source can be listed and read, and what its keys are taken for. It is never written to.
+
+    None where a catalogue names the videos: nothing is listed.
+    """
     from video_assets.stages.manifest import open_listing
 
+    if settings.catalogue_url is not None:
+        return None
     named = _named(settings)
     try:
         listing = open_listing(settings)

@@ -125,7 +125,7 @@ def test_pages_of_news_miss_nothing_and_a_page_that_is_left_goes_on_where_it_was
             news = News(database, NewsCursor.parse(cursor.dump()), 10, 3)
             for taken, new in enumerate(news):
                 if taken == 7:
-                    news.leave(new)
+                    news.leave()
                     break
                 seen.append(new.record.code)
             cursor = news.cursor

@@ -6,12 +6,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from pydantic import SecretStr
 
+from video_assets.doctor.catalogue import catalogue_finding
 from video_assets.settings import Settings
 from video_assets.sources.catalogue.catalogue import open_claims, open_database
 from video_assets.sources.catalogue.claims import Claims, Ending
@@ -304,3 +306,21 @@ def test_a_database_that_stays_away_is_given_up_in_time(catalogue_url: str) -> N
     with pytest.raises(CatalogueUnavailable):
         away.execute("SELECT 1 AS one")
     assert 1 <= time.monotonic() - begun < 30
+
+
+def test_the_doctor_looks_at_the_database_and_at_what_is_next(catalogue: Catalogue, tmp_path: Path) -> None:
+    (tmp_path / "veh").mkdir()
+    places = {"source": str(tmp_path), "store": "/videos-store", "index": "/videos-index"}
+    settings = Settings(catalogue_url=SecretStr(catalogue.url), **places)
+    empty = catalogue_finding(settings)
+    assert empty is not None
+    assert (empty.verdict, empty.text) == ("ok", "content: no records yet")
+    catalogue.client.execute("INSERT INTO content (platform, code, publish_date) VALUES ('veh', 'a', '2026-01-03')")
+    missing = catalogue_finding(settings)
+    assert missing is not None
+    assert missing.verdict == "warning"
+    assert "1 waiting; 1 of the next 1 cannot be used, e.g. file://" in missing.text
+    (tmp_path / "veh/a.mp4").write_bytes(b"x")
+    found = catalogue_finding(settings)
+    assert found is not None
+    assert (found.verdict, found.text) == ("ok", "content: 1 waiting")

@@ -14,6 +14,8 @@ from typing import Any
 import psycopg
 
 from video_assets.settings import Settings
+from video_assets.sources.catalogue.catalogue import open_database
+from video_assets.sources.catalogue.migrate import migrate
 from video_assets.storage.registry import open_store
 from video_assets.table_store.parquet import ParquetTables
 from video_assets.tables import CLIPS, EMBEDDINGS, FRAMES, VECTOR_INDEX, Table
@@ -30,7 +32,8 @@ class CatalogueHome:
         self.client = psycopg.connect(url, autocommit=True)
         (root / "videos").mkdir()
         self._model = make_video(root / "model.mp4", frames=8, size=(64, 48))
-        assert self.call("migrate").returncode == 0
+        with open_database(self.settings) as database:
+            migrate(database)
 
     @property
     def environment(self) -> dict[str, str]:

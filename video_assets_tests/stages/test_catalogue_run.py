@@ -136,7 +136,7 @@ def many(home: CatalogueHome, records: int, processes: int) -> None:
 
 
 def test_processes_share_a_table_and_kills_lose_nothing(home: CatalogueHome) -> None:
-    many(home, 40, 4)
+    many(home, 32, 4)
 
 
 @pytest.mark.slow

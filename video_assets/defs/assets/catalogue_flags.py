@@ -1,4 +1,4 @@
-"""`catalogue_flags`: what is there of a catalogue's records, written back, where VIDEO_ASSETS_CATALOGUE_URL names one."""
+"""`catalogue_flags`: what is there of a catalogue's records, written back; where VIDEO_ASSETS_CATALOGUE_URL is set."""
 
 from collections import Counter
 from dataclasses import asdict

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 LONGEST_WAIT_S = 86_400.0
 """A failed record's longest wait for its next attempt."""
 
+_TAKE_TRIES = 5
+"""Another may claim all that was found, between search and upsert, while there is more."""
+
 _FREE = "(a.leased_until IS NULL OR a.leased_until < now())"
 
 _DUE = "(a.attempts < %(max_attempts)s AND (a.next_attempt_at IS NULL OR a.next_attempt_at <= now()))"
@@ -133,7 +136,11 @@ class Claims:
     def take(self, limit: int) -> list[Record]:
         """Claims up to so many of what is left, newest first. None is another's at the same time."""
         values = {"limit": limit, "max_attempts": self.max_attempts, "worker": self.worker, "lease_s": self.lease_s}
-        return [Record.of(row) for row in self.database.execute(_TAKE, values)]
+        for _ in range(_TAKE_TRIES):
+            taken = [Record.of(row) for row in self.database.execute(_TAKE, values)]
+            if taken or not self.peek(1):
+                break
+        return taken
 
     def renew(self, ids: Iterable[int]) -> set[int]:
         """Holds records for another lease; gives those that are still this worker's."""
