@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,8 +117,10 @@ class UploadHistory:
         ]
 
     def partitions(self) -> list[str]:
-        """The keys of all partitions that something was ever reported of."""
-        return sorted(self.instance.get_materialized_partitions(RAW_UPLOADS))
+        """The keys of all partitions that something was ever reported of, or whose manifest was made."""
+        manifests = dg.AssetKey(VIDEO_MANIFEST.name)
+        found = (self.instance.get_materialized_partitions(key) for key in (RAW_UPLOADS, manifests))
+        return sorted(set().union(*found))
 
     def last(self, partition_keys: list[str]) -> dict[str, tuple[int, str]]:
         """The generation (0 where none was said) and fingerprint reported last, of those that have one."""
@@ -129,14 +133,26 @@ class UploadHistory:
         return reported
 
 
+@contextmanager
+def _sigterm_still_ends() -> Iterator[None]:
+    """After a run Dagster has SIGTERM do what SIGINT does. A shell starts what a script puts in the background with
+    SIGINT ignored; such a process would ignore `kill` from then on.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if before is not None and before != signal.SIG_IGN and signal.getsignal(signal.SIGTERM) == signal.SIG_IGN:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _run(defs: dg.Definitions, instance: dg.DagsterInstance, job: str, partition_key: str | None) -> Ran:
-    result = defs.resolve_job_def(job).execute_in_process(
-        instance=instance,
-        partition_key=partition_key,
-        tags=LOCATION_TAGS,
-        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-        raise_on_error=False,
-    )
+    with _sigterm_still_ends():
+        result = defs.resolve_job_def(job).execute_in_process(
+            instance=instance,
+            partition_key=partition_key,
+            tags=LOCATION_TAGS,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            raise_on_error=False,
+        )
     failures = [event.step_failure_data for event in result.all_events if event.is_step_failure]
     if any(f.error and f.error.cls_name == "DagsterExecutionInterruptedError" for f in failures if f):
         raise KeyboardInterrupt

@@ -11,7 +11,7 @@ from datetime import datetime
 from video_assets.keys import Partition, without_endpoint
 from video_assets.path_template import Unmatched
 from video_assets.settings import Settings
-from video_assets.sources.listing import Listing
+from video_assets.sources.listing import Listing, skip_reason
 from video_assets.sources.partition_scan import PartitionScan, Upload
 from video_assets.sources.registry import open_source
 from video_assets.sources.source_objects import SourceStore
@@ -77,11 +77,13 @@ def build_manifest(
     listing = open_listing(settings, with_files=True, report=report)
     base = tables.version(VIDEO_MANIFEST, partition)
     earlier = _earlier(tables, partition)
-    uploads = [_row(listing, upload) for upload in listing.partition(partition)]
+    found = list(listing.partition(partition))
+    uploads = [_row(listing, upload) for upload in found]
     # By what they name: a row of the same video through another endpoint is the same row.
     listed = {without_endpoint(row["video_path"]) for row in uploads}
     kept = [row for row in earlier if without_endpoint(row["video_path"]) not in listed]
-    still = [row for row in (_still(row, partition, listing) for row in kept) if row is not None]
+    stays = [one for one in (_still(row, partition, listing) for row in kept) if one is not None]
+    still = [one.row for one in stays]
     removal = _remove(partition, listing, earlier, listed, still, settings, on_source_delete)
     rows = uploads + [row for row in still if row["video_path"] not in removal.paths]
     known = {(without_endpoint(row["video_path"]), row["etag"]) for row in earlier}
@@ -93,7 +95,7 @@ def build_manifest(
         table,
         base,
         made=made,
-        upstream_version=_scan(table.to_pylist(), listing.store).fingerprint,
+        upstream_version=(listing.stated or _made_of(found, stays, listing.store)).fingerprint,
         recipe=recipe(settings),
         seconds=time.monotonic() - begun,
     )
@@ -125,25 +127,38 @@ def _remove(
     return removal
 
 
-def _still(row: Row, partition: Partition, listing: Listing) -> Row | None:
+@dataclass(frozen=True, slots=True)
+class _Stays:
+    """A row that stays. `is_due`: its object will be listed again, or will be gone."""
+
+    row: Row
+    is_due: bool = False
+
+
+def _still(row: Row, partition: Partition, listing: Listing) -> _Stays | None:
     """What becomes of a row whose video is not among the partition's uploads now.
 
-    Gone from the source: it is marked with the time it was first seen gone. Being overwritten, or no longer read by the
-    template: it stays, without a mark, since neither says that the footage is gone. Of another source: it stays as it
-    is. In another partition by the template as it is now: None.
+    Gone from the source, or empty there now: it is marked with the time it was first seen gone. Being overwritten, or
+    no longer read by the template: it stays, without a mark, since neither says that the footage is gone. Of another
+    source: it stays as it is. In another partition by the template as it is now: None.
     """
     key = listing.store.key_of(row["video_path"])
     if key is None:
-        return row
+        return _Stays(row)
+    gone = _Stays({**row, "source_deleted_at": row["source_deleted_at"] or listing.now})
     try:
         info = listing.store.head(key)
     except ObjectNotFound:
-        return {**row, "source_deleted_at": row["source_deleted_at"] or listing.now}
+        return gone
+    reason = skip_reason(info, listing.template.extensions, listing.settle_s, listing.now)
+    if reason == "empty":
+        return gone
+    back = {**row, "source_deleted_at": None}
     try:
         elsewhere = listing.objects.fields(info, listing.template).partition != partition
     except Unmatched:
-        elsewhere = False
-    return None if elsewhere else {**row, "source_deleted_at": None}
+        return _Stays(back)
+    return None if elsewhere else _Stays(back, is_due=reason in (None, "settling"))
 
 
 def build_unmatched(*, tables: TableStore, settings: Settings, report: Callable[[str], None] | None = None) -> Manifest:
@@ -156,7 +171,9 @@ def build_unmatched(*, tables: TableStore, settings: Settings, report: Callable[
         for upload in listing.unmatched
     ]
     table = UNMATCHED.rows(sorted(rows, key=lambda row: row["video_path"]))
-    return Manifest(Fold(UNMATCHED, None, table, base), dict(listing.skipped), listing.named_examples())
+    version = listing.unmatched_fingerprint()
+    fold = Fold(UNMATCHED, None, table, base, upstream_version=version, recipe=recipe(settings))
+    return Manifest(fold, dict(listing.skipped), listing.named_examples())
 
 
 def scan_source(listing: Listing, tables: TableStore) -> dict[Partition, PartitionScan]:
@@ -177,6 +194,29 @@ def manifest_scan(partition: Partition, tables: TableStore, source: SourceStore)
     except PartitionNotFound:
         return None
     return _scan(rows, source)
+
+
+def listed_fingerprint(partition: Partition, tables: TableStore) -> str | None:
+    """The fingerprint of what the committed manifest was made of; None where that is not known."""
+    provenance = tables.provenance(VIDEO_MANIFEST, partition)
+    return provenance.upstream_version if provenance else None
+
+
+def unmatched_made(tables: TableStore) -> str | None:
+    """The fingerprint of the unmatched videos that the committed table lists, empty for none; None: not known."""
+    if (provenance := tables.provenance(UNMATCHED, None)) is not None:
+        return provenance.upstream_version
+    return "" if tables.version(UNMATCHED, None) is None else None
+
+
+def _made_of(uploads: list[Upload], stays: list[_Stays], source: SourceStore) -> PartitionScan:
+    """What a manifest was made of: what was listed, and the earlier versions of what is being overwritten, of which no
+    look can say so. Not what the settings pass over by now: no further run would change that.
+    """
+    scan = _scan([one.row for one in stays if one.is_due], source)
+    for upload in uploads:
+        scan.add(upload.info.key, upload.info.size_bytes, upload.info.etag)
+    return scan
 
 
 def _scan(rows: list[Row], source: SourceStore) -> PartitionScan:
