@@ -10,6 +10,7 @@ from pathlib import Path
 
 import dagster as dg
 from dagster._core.instance import InstanceRef
+from dagster._core.storage.dagster_run import FINISHED_STATUSES
 
 from video_assets.defs.jobs import chain_job, fleet_daily_job, unmatched_job
 from video_assets.defs.resources import deployment
@@ -22,6 +23,7 @@ from video_assets.tables import VIDEO_MANIFEST
 
 RAW_UPLOADS = dg.AssetKey("raw_uploads")
 DATA_VERSION_TAG = "dagster/data_version"
+RUN_KEY_TAG = "dagster/run_key"
 GENERATION_TAG = "video_assets/generation"
 """How often a partition's uploads had changed, as the sensor counts; see `UploadHistory`."""
 LOCATION_TAGS = {".dagster/repository": "__repository__@video_assets"}
@@ -109,7 +111,7 @@ class UploadHistory:
             later = dg.AssetRecordsFilter(manifests, after_storage_id=after)
             found = self.instance.fetch_materializations(later, limit=limit, ascending=True).records
         runs = self.instance.get_runs(dg.RunsFilter(run_ids=sorted({one.run_id for one in found}))) if found else ()
-        run_keys = {run.run_id: run.tags.get("dagster/run_key", "") for run in runs}
+        run_keys = {run.run_id: run.tags.get(RUN_KEY_TAG, "") for run in runs}
         return [
             MadeManifest(one.storage_id, one.partition_key, run_keys.get(one.run_id, ""))
             for one in found
@@ -131,6 +133,11 @@ class UploadHistory:
                 said = (record.asset_materialization and record.asset_materialization.tags) or {}
                 reported[key] = (int(said.get(GENERATION_TAG, "0")), said.get(DATA_VERSION_TAG, ""))
         return reported
+
+    def has_ended(self, run_key: str) -> bool:
+        """Whether a run with this key was launched and is over."""
+        mine = dg.RunsFilter(tags={RUN_KEY_TAG: run_key}, statuses=FINISHED_STATUSES)
+        return self.instance.get_runs_count(mine) > 0
 
 
 @contextmanager

@@ -47,6 +47,9 @@ class History(Protocol):
     def last(self, partition_keys: list[str]) -> Mapping[str, tuple[int, str]]:
         """The generation (0 where none was said) and fingerprint reported last, of those that have one."""
 
+    def has_ended(self, run_key: str) -> bool:
+        """Whether a run with this key was launched and is over."""
+
 
 def note_made(
     cursor: UploadCursor,
@@ -95,7 +98,8 @@ def take_changes(
 
     A partition of which this memory has asked for nothing yet is compared with its manifest first: what is made is not
     made again. A generation goes on from what was reported last: a tick that is taken again, after a crash or with its
-    memory lost, gives the same run key for the same uploads, which Dagster runs once, and no other one again.
+    memory lost, gives the same run key for the same uploads, which Dagster runs once, and no other one again. Where
+    that run is over, and the manifest is not what was seen, another is needed.
     """
     deadline = time.monotonic() + CONFIRM_S
     turns = in_turn(memory.waiting(), first_fresh_date, cursor.served)
@@ -121,10 +125,12 @@ def _ask_for(
     for key in keys:
         found, asked = memory.fingerprint(key), memory.asked[key]
         generation, fingerprint = reported.get(key, (0, ""))
-        is_same = fingerprint == found and generation > asked.generation
-        generation = generation if is_same else max(generation, asked.generation) + 1
-        changes.append(Change(key, found, generation))
-        memory.settle(key, Asked(found, generation, is_sure=True, is_awaited=True))
+        change = Change(key, found, generation)
+        is_same = fingerprint == found and generation > asked.generation and not history.has_ended(change.run_key)
+        if not is_same:
+            change = Change(key, found, max(generation, asked.generation) + 1)
+        changes.append(change)
+        memory.settle(key, Asked(found, change.generation, is_sure=True, is_awaited=True))
         cursor.served[key < first_fresh_date] = vehicle_of(key)
     return changes
 

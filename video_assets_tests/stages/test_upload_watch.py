@@ -45,6 +45,9 @@ class Reported:
     def last(self, partition_keys: list[str]) -> dict[str, tuple[int, str]]:
         return {key: self.events[key] for key in partition_keys if key in self.events}
 
+    def has_ended(self, run_key: str) -> bool:
+        return any(one.run_key == run_key for one in self.made)
+
 
 @dataclass
 class Fleet:
@@ -368,6 +371,20 @@ def test_what_a_tick_that_died_has_run_is_made_again_where_it_saw_other_bytes(fl
     aside.replace(path)
     (again,) = fleet.run(fleet.tick())
     assert again != died
+    assert come_to_rest(fleet) == 0
+
+
+def test_a_run_key_is_not_used_again_for_what_its_run_did_not_see(fleet: Fleet) -> None:
+    """The memory is lost, and so is what the run saw; what was reported last is the same again."""
+    path = fleet.put(f"veh-1/{OLD}/front/083000.mp4", b"a")
+    tick = fleet.tick()
+    aside = path.rename(fleet.root / "a")
+    fleet.put(f"veh-1/{OLD}/front/083000.mp4", b"other")
+    (first,) = fleet.run(tick)
+    aside.replace(path)
+    fleet.cursor = None
+    (again,) = fleet.run(fleet.tick())
+    assert again != first
     assert come_to_rest(fleet) == 0
 
 
