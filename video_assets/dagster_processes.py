@@ -61,12 +61,13 @@ def serve(home: Path, port: int, environment: Mapping[str, str], begin: Callable
         _require_port(port)
         make_history(home)
         begin()
-        children = _start(home, port, environment, lock)
-        try:
-            _note(lock, *(child.pid for child in children.values()))
-            _wait(children)
-        finally:
-            _stop(list(children.values()))
+        with _noted_signals() as told:
+            children = _start(home, port, environment, lock)
+            try:
+                _note(lock, *(child.pid for child in children.values()))
+                _wait(children, told)
+            finally:
+                _stop(list(children.values()))
 
 
 @contextlib.contextmanager
@@ -159,8 +160,11 @@ def _start(home: Path, port: int, environment: Mapping[str, str], lock: TextIO) 
     }
 
 
-def _wait(children: Mapping[str, subprocess.Popen[bytes]]) -> None:
-    """Returns at a signal; raises when a child ends."""
+@contextlib.contextmanager
+def _noted_signals() -> Iterator[list[int]]:
+    """The signals to stop that have come. Children that are started meanwhile have the system's own handling of both:
+    a script's background processes begin with SIGINT ignored, and Dagster's would then ignore SIGTERM as well.
+    """
     told: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -168,15 +172,20 @@ def _wait(children: Mapping[str, subprocess.Popen[bytes]]) -> None:
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        while not told:
-            for name, child in children.items():
-                if child.poll() is not None:
-                    remedy = "Read its last lines above; `video-assets doctor` checks the configuration."
-                    raise DagsterStopped(name, f"ended with status {child.returncode}", remedy)
-            time.sleep(0.2)
+        yield told
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _wait(children: Mapping[str, subprocess.Popen[bytes]], told: list[int]) -> None:
+    """Returns at a signal; raises when a child ends."""
+    while not told:
+        for name, child in children.items():
+            if child.poll() is not None:
+                remedy = "Read its last lines above; `video-assets doctor` checks the configuration."
+                raise DagsterStopped(name, f"ended with status {child.returncode}", remedy)
+        time.sleep(0.2)
 
 
 def _stop(children: list[subprocess.Popen[bytes]]) -> None:

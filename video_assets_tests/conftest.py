@@ -29,8 +29,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.fixture(autouse=True)
 def _signals_end_processes() -> None:
-    """A process that a test starts inherits what this one ignores: signals of a shell in the background, or of what a
-    library has left behind.
+    """A process that a test starts inherits what this one ignores. A shell that puts pytest in the background has it
+    ignore SIGINT; after a run in this process, Dagster has SIGTERM do what SIGINT does, and so ignored too.
     """
     for number, handler in ((signal.SIGTERM, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
         if signal.getsignal(number) in (handler, signal.SIG_IGN, None):

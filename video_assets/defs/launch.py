@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +16,7 @@ from dagster._core.remote_origin import (
     RemoteJobOrigin,
     RemoteRepositoryOrigin,
 )
+from dagster._core.storage.dagster_run import FINISHED_STATUSES
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from video_assets.defs.jobs import chain_job, fleet_daily_job, fleet_job, unmatched_job
@@ -28,6 +31,7 @@ from video_assets.tables import VIDEO_MANIFEST
 
 RAW_UPLOADS = dg.AssetKey("raw_uploads")
 DATA_VERSION_TAG = "dagster/data_version"
+RUN_KEY_TAG = "dagster/run_key"
 GENERATION_TAG = "video_assets/generation"
 """How often a partition's uploads had changed, as the sensor counts; see `UploadHistory`."""
 REPOSITORY = RemoteRepositoryOrigin(
@@ -126,7 +130,7 @@ class UploadHistory:
             later = dg.AssetRecordsFilter(manifests, after_storage_id=after)
             found = self.instance.fetch_materializations(later, limit=limit, ascending=True).records
         runs = self.instance.get_runs(dg.RunsFilter(run_ids=sorted({one.run_id for one in found}))) if found else ()
-        run_keys = {run.run_id: run.tags.get("dagster/run_key", "") for run in runs}
+        run_keys = {run.run_id: run.tags.get(RUN_KEY_TAG, "") for run in runs}
         return [
             MadeManifest(one.storage_id, one.partition_key, run_keys.get(one.run_id, ""))
             for one in found
@@ -134,8 +138,10 @@ class UploadHistory:
         ]
 
     def partitions(self) -> list[str]:
-        """The keys of all partitions that something was ever reported of."""
-        return sorted(self.instance.get_materialized_partitions(RAW_UPLOADS))
+        """The keys of all partitions that something was ever reported of, or whose manifest was made."""
+        manifests = dg.AssetKey(VIDEO_MANIFEST.name)
+        found = (self.instance.get_materialized_partitions(key) for key in (RAW_UPLOADS, manifests))
+        return sorted(set().union(*found))
 
     def last(self, partition_keys: list[str]) -> dict[str, tuple[int, str]]:
         """The generation (0 where none was said) and fingerprint reported last, of those that have one."""
@@ -147,15 +153,32 @@ class UploadHistory:
                 reported[key] = (int(said.get(GENERATION_TAG, "0")), said.get(DATA_VERSION_TAG, ""))
         return reported
 
+    def has_ended(self, run_key: str) -> bool:
+        """Whether a run with this key was launched and is over."""
+        mine = dg.RunsFilter(tags={RUN_KEY_TAG: run_key}, statuses=FINISHED_STATUSES)
+        return self.instance.get_runs_count(mine) > 0
+
+
+@contextmanager
+def _sigterm_still_ends() -> Iterator[None]:
+    """After a run Dagster has SIGTERM do what SIGINT does. A shell starts what a script puts in the background with
+    SIGINT ignored; such a process would ignore `kill` from then on.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if before is not None and before != signal.SIG_IGN and signal.getsignal(signal.SIGTERM) == signal.SIG_IGN:
+        signal.signal(signal.SIGTERM, before)
+
 
 def _run(defs: dg.Definitions, instance: dg.DagsterInstance, job: str, partition_key: str | None) -> Ran:
-    result = defs.resolve_job_def(job).execute_in_process(
-        instance=instance,
-        partition_key=partition_key,
-        tags={".dagster/repository": REPOSITORY.get_label()},
-        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-        raise_on_error=False,
-    )
+    with _sigterm_still_ends():
+        result = defs.resolve_job_def(job).execute_in_process(
+            instance=instance,
+            partition_key=partition_key,
+            tags={".dagster/repository": REPOSITORY.get_label()},
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            raise_on_error=False,
+        )
     if run := instance.get_run_by_id(result.run_id):
         instance.run_storage.replace_job_origin(run, RemoteJobOrigin(REPOSITORY, job))
     failures = [event.step_failure_data for event in result.all_events if event.is_step_failure]

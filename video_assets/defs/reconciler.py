@@ -19,6 +19,7 @@ from video_assets.stages.reconcile import Reconciler, Request, Tick
 from video_assets.stages.reconcile_cursor import ReconcileCursor
 from video_assets.stages.staleness import recipes
 from video_assets.storage.object_store import StoreUnavailable
+from video_assets.table_store.odps_errors import OdpsUnavailable
 
 PARTITION_TAG = "dagster/partition"
 REASON_TAG = "video_assets/reason"
@@ -47,7 +48,7 @@ def reconciler(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.Skip
     )
     try:
         tick = search.tick(cursor)
-    except StoreUnavailable as error:
+    except (StoreUnavailable, OdpsUnavailable) as error:
         return dg.SkipReason(f"The store cannot be read. {error}")
     text = _text(tick, cursor)
     context.log.info(text)

@@ -14,6 +14,7 @@ from video_assets.sources.upload_turns import vehicle_of
 from video_assets.stages.upload_watch import Limits, Tick, UploadWatch
 from video_assets.storage.object_store import StoreUnavailable
 from video_assets.storage.registry import open_store
+from video_assets.table_store.odps_errors import OdpsUnavailable
 
 MAX_QUEUED_RUNS = 200
 """While so many runs of the chain wait, no more are asked for: the sensor's memory holds a backlog better than
@@ -41,7 +42,7 @@ def upload_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.S
     watch = UploadWatch(settings, tables, open_store(settings.store), UploadHistory(context.instance), limits)
     try:
         tick = watch.tick(context.cursor)
-    except StoreUnavailable as error:
+    except (StoreUnavailable, OdpsUnavailable) as error:
         # The cursor stays as it was: what comes back unchanged is no news.
         return dg.SkipReason(f"Nothing is known of the source at this time. {error}")
     text = tick.text + (f"; {queued} runs are queued, so no more are asked for" if not limits.runs else "")

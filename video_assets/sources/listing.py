@@ -7,7 +7,6 @@ silence. The objects are those of a listing, an inventory, a list or a catalogue
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -62,7 +61,8 @@ class Listing:
     `skipped` counts objects by reason and `unmatched` keeps the videos that fit no partition, as the iterators run.
     `examples` names up to MAX_EXAMPLES keys for each reason to skip. Videos of days before `first_day` or in the future
     are unmatched. `told` is what else is to be known of the source: how old an inventory is, say. `why_nothing` says
-    what to change where all of it was read and held no upload.
+    what to change where all of it was read and held no upload. `stated` is what an inventory or a list said of the
+    partition that was read; its objects may be other by now.
 
     Where a partition has no folders of its own, or the source is no listing, its objects are those of a listing file
     (`files`), which `everything` writes, and each is looked at again. Without `files` the whole source is read instead.
@@ -80,6 +80,7 @@ class Listing:
     examples: dict[str, list[str]] = field(default_factory=dict, init=False)
     told: list[str] = field(default_factory=list, init=False)
     why_nothing: str = field(default="", init=False)
+    stated: PartitionScan | None = field(default=None, init=False)
     _unmatched_before: str | None = field(default=None, init=False)
 
     @property
@@ -109,7 +110,7 @@ class Listing:
 
     def scans(self) -> dict[Partition, PartitionScan]:
         """What the whole source holds, by partition. An inventory or a list that has not changed is not read again."""
-        state = self._state()
+        state = self.state()
         index = self.files.index(state) if self.files and state is not None else None
         if index is None or index.counts["skipped"]["settling"]:
             return scan_partitions(self.everything())
@@ -134,8 +135,10 @@ class Listing:
 
     def _objects_of(self, partition: Partition) -> Iterable[ObjectInfo]:
         if self.files is not None and self._reads_files:
-            index = self.files.renewed(self._state(), self._read_all)
+            index = self.files.renewed(self.state(), self._read_all)
             self.told.append(f"from the {self.objects.kind} as it was at {index.begun_at:%Y-%m-%d %H:%M:%S} UTC")
+            if not isinstance(self.objects, StoreObjects):
+                self.stated = index.scan(partition)
             return self._as_they_are(self.files.read(partition, index))
         if isinstance(self.objects, StoreObjects):
             return self.objects.in_folders(partition, self.template)
@@ -165,14 +168,14 @@ class Listing:
             # It is there, and becomes a failed row of `clips` that says what is wrong with it.
             return info
 
-    def _state(self) -> str | None:
+    def state(self) -> str | None:
         """The source's state, and the day: what lies in the future today does not tomorrow."""
         state = self.objects.state()
         return state and f"{state} {self._today()}"
 
     def _reading(self) -> SourceReading:
         assert self.files is not None
-        return SourceReading(self.files, self._state())
+        return SourceReading(self.files, self.state())
 
     def uploads(self, infos: Iterable[ObjectInfo], reading: SourceReading | None = None) -> Iterator[Upload]:
         """Those of these objects that are uploads; the others are counted."""
@@ -260,9 +263,7 @@ class Listing:
         """Changes when the unmatched videos or their reasons do; empty where there are none."""
         if self._unmatched_before is not None:
             return self._unmatched_before
-        lines = sorted(f"{u.info.key}\0{u.info.etag}\0{u.reason}\n" for u in self.unmatched)
-        text = "".join(lines).encode("utf-8", "surrogateescape")
-        return hashlib.sha256(text).hexdigest()[:16] if lines else ""
+        return unmatched_scan(self.unmatched).fingerprint if self.unmatched else ""
 
     def _skip(self, reason: str, key: str) -> None:
         self.skipped[reason] += 1
@@ -279,13 +280,24 @@ class Listing:
         return self.now.astimezone(self.template.fleet_zone).date().isoformat()
 
 
+def unmatched_scan(unmatched: Iterable[UnmatchedUpload]) -> PartitionScan:
+    """The unmatched videos as a scan sees a partition: the same ones for the same reasons have the same fingerprint."""
+    scan = PartitionScan()
+    for video in unmatched:
+        scan.add(f"{video.info.key}\0{video.reason}", video.info.size_bytes, video.info.etag)
+    return scan
+
+
 def skip_reason(info: ObjectInfo, extensions: tuple[str, ...], settle_s: float, now: datetime) -> str | None:
     """Why an object is no upload, one of SKIP_REASONS; None where it is one."""
     if info.key.endswith("/"):
         return "folder"
-    if info.size_bytes == 0:
-        return "empty"
-    if not info.key.lower().endswith(extensions):
-        return "extension"
+    is_video = info.key.lower().endswith(extensions)
     # An upload from a clock that is ahead by more than this would settle for ever: it counts as settled.
-    return "settling" if abs(now - info.last_modified) < timedelta(seconds=settle_s) else None
+    is_young = abs(now - info.last_modified) < timedelta(seconds=settle_s)
+    if info.size_bytes == 0 and not (is_video and is_young):
+        # A file that is written over is empty for a moment: that is not its end.
+        return "empty"
+    if not is_video:
+        return "extension"
+    return "settling" if is_young else None

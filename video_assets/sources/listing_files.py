@@ -88,6 +88,11 @@ class Index:
             if entry.videos
         }
 
+    def scan(self, partition: Partition) -> PartitionScan:
+        """What the reading found of one partition."""
+        entry = self.entries.get(partition.key)
+        return PartitionScan(entry.videos, entry.size_bytes, int(entry.digest, 16)) if entry else PartitionScan()
+
 
 @dataclass(frozen=True)
 class ListingFiles:

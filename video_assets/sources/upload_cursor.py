@@ -12,10 +12,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from video_assets.errors import VideoAssetsError
+from video_assets.keys import content_id
 from video_assets.sources.upload_scan import Unfinished
 from video_assets.sources.upload_sweep import SweepPosition
 
 VERSION = 2
+
+UNMATCHED_AGAIN_S = 3600
+"""A listing of the unmatched that was asked for and never made is asked for again after so long."""
 
 _SAFE = {"memory": "([0-9a-f]{32})?", "source": "([0-9a-f]{16})?"}
 
@@ -56,9 +60,12 @@ class UploadCursor:
         window_after, window_inside: the last stretch of the look-back that was looked at, and the last key seen of the
             one after it.
         served: whose turn it was last, of the vehicles with fresh uploads, and of those with late ones.
-        unmatched: the fingerprint of what belonged to no partition; `unmatched_generation` counts its changes.
+        sweeps: how many sweeps were begun.
+        unmatched: the fingerprint of what belonged to no partition, as it was asked for last; `unmatched_generation`
+            counts its changes. `unmatched_table` is the version of the table by then, `unmatched_asked` when that was.
             `unmatched_count` and `unmatched_example` say more of it, for people.
         made_after: the last of the history's records of what runs made that was taken; -1 for none.
+        taken: the state of the inventory or list that was taken last.
         videos: how many the last whole sweep saw.
         is_rebuilt: whether one whole sweep has been since the memory was begun.
     """
@@ -72,6 +79,7 @@ class UploadCursor:
     sweep_done: int = 0
     sweep_videos: int = 0
     sweep_is_whole: bool = True
+    sweeps: int = 0
     sweep_unmatched: list[int] = field(default_factory=lambda: [0, 0, 0])
     sweep_example: str = ""
     unfinished: list[Any] = field(default_factory=list)
@@ -80,9 +88,12 @@ class UploadCursor:
     served: list[str] = field(default_factory=lambda: ["", ""])
     unmatched: str = ""
     unmatched_generation: int = 0
+    unmatched_table: str = ""
+    unmatched_asked: int = 0
     unmatched_count: int = 0
     unmatched_example: str = ""
     made_after: int = -1
+    taken: str = ""
     videos: int = 0
     is_rebuilt: bool = False
 
@@ -103,7 +114,7 @@ class UploadCursor:
                 raise ValueError("it is of another version")
             cursor = cls(**stored)
             cursor.check()
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
             remedy = "Clear the sensor's cursor in the UI: what the manifests have already is not made again."
             raise CursorError("cursor of the upload sensor", f"cannot be read: {error}", remedy) from None
         return cursor
@@ -139,13 +150,26 @@ class UploadCursor:
         place, after, settling = self.unfinished
         return Unfinished(place, after, {}, settling)
 
-    def take_unmatched(self, fingerprint: str) -> str | None:
-        """The run key for listing the unmatched anew, where they are not those that were seen last; None otherwise."""
-        if fingerprint == self.unmatched:
+    def take_unmatched(self, found: str, made: str | None, table: str, now: int) -> str | None:
+        """The run key for listing the unmatched anew, where the table has others; None otherwise.
+
+        The same ones are asked for again once something else has been made of them than was asked for, or nothing in
+        UNMATCHED_AGAIN_S.
+
+        Args:
+            found: the fingerprint of those that were seen; empty for none.
+            made: that of those in the table; None where it is not known.
+            table: the table's version. It is part of the key: what a tick that died asked for may have been run.
+            now: epoch seconds.
+        """
+        if found == made:
+            return None
+        is_late = now - self.unmatched_asked >= UNMATCHED_AGAIN_S
+        if (found, table) == (self.unmatched, self.unmatched_table) and not is_late:
             return None
         self.unmatched_generation += 1
-        self.unmatched = fingerprint
-        return f"unmatched:{self.unmatched_generation}:{fingerprint}"
+        self.unmatched, self.unmatched_table, self.unmatched_asked = found, table, now
+        return f"unmatched:{self.unmatched_generation}:{content_id(table)[:8]}:{found}"
 
 
 def _of_version_1(stored: Mapping[str, Any]) -> UploadCursor:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -29,7 +28,8 @@ class Asked:
 
     `generation` counts the partition's changes. Where `is_sure` is not set, others may have made the partition, or it
     was asked for by a sensor whose memory is lost: its manifest decides. `since` is when it began to wait for a run
-    (epoch seconds), None where it does not.
+    (epoch seconds), None where it does not. `doubted`: a run saw uploads that no look has; the number of the sweep that
+    was begun last by then. Only a later one can say that they are gone.
     """
 
     fingerprint: str = ""
@@ -37,6 +37,7 @@ class Asked:
     is_sure: bool = False
     since: int | None = None
     is_awaited: bool = False
+    doubted: int | None = None
 
 
 @dataclass
@@ -56,21 +57,22 @@ class UploadMemory:
         self._order = sorted(self.places, key=key_bytes)
         self._sorted = [key_bytes(place) for place in self._order]
 
-    def apply(self, seen: Look, now: int, generation: int = 0) -> None:
+    def apply(self, seen: Look, now: int, generation: int = 0, *, is_news: bool = True) -> None:
         """Takes what a look saw, and lets go what it did not see any more.
 
         Args:
             now: epoch seconds.
             generation: that of a partition which was never asked for.
+            is_news: unset where this look was taken before. Runs may since have made what is newer than it.
         """
         if seen.is_empty:
             return
         first = bisect_left(self._sorted, key_bytes(seen.begin))
         for place in self._order[first : bisect_right(self._sorted, key_bytes(seen.end))]:
             if place not in seen.places:
-                self._put(place, self._held(place, {}, seen), now, generation)
+                self._put(place, self._held(place, {}, seen), now, generation, is_news and place not in seen.settling)
         for place, shares in seen.places.items():
-            self._put(place, self._held(place, shares, seen), now, generation)
+            self._put(place, self._held(place, shares, seen), now, generation, is_news and place not in seen.settling)
 
     def progress(self, key: str) -> float:
         """Which share of the places lies before a key."""
@@ -89,22 +91,35 @@ class UploadMemory:
         self.asked[key] = asked
         self.is_changed = True
 
-    def note_made(self, key: str, fingerprint: str, run_key: str, generation: int) -> None:
-        """Takes what a run left in a partition's manifest.
+    def note_made(self, key: str, fingerprint: str, run_key: str, generation: int, sweep: int = 0) -> None:
+        """Takes what a run made a partition's manifest of.
 
         A run reads the source as it is by then, which may be other than what it was asked for, and be gone before the
         next look. While a run of ours is awaited, what others made is not the last word.
+
+        Args:
+            sweep: the number of the sweep that was begun last.
         """
-        asked = self.asked.get(key)
-        if asked is None:
-            if fingerprint != GONE:
-                self.settle(key, Asked(fingerprint, generation, is_sure=True))
+        asked, ours = self.asked.get(key), _generation_of(run_key, key)
+        if asked is None and fingerprint == GONE:
             return
-        if asked.is_awaited and not run_key.startswith(f"{key}:{asked.generation}:"):
+        asked = asked or Asked(generation=generation)
+        if asked.is_awaited and ours < asked.generation:
             return
-        self.settle(key, Asked(fingerprint, asked.generation, is_sure=True, since=asked.since))
-        if key not in self.found:
-            self._compare(key, int(time.time()), generation)
+        # A tick that died may have asked for more than this memory knows; its run keys are used up.
+        made = Asked(fingerprint, max(asked.generation, ours), is_sure=True)
+        if fingerprint != self.fingerprint(key):
+            made.since = asked.since
+            made.doubted = sweep if key not in self.found else None
+        self.settle(key, made)
+
+    def end_sweep(self, number: int, now: int, generation: int = 0) -> None:
+        """A sweep that missed nothing has ended: what a run saw before it began, and it did not see, is gone."""
+        for key, asked in self.asked.items():
+            if asked.doubted is not None and asked.doubted < number:
+                asked.doubted, self.is_changed = None, True
+                if key not in self.found:
+                    self._compare(key, now, generation)
 
     def expect(self, keys: Iterable[str], now: int, generation: int = 0) -> None:
         """Partitions that are known to have been there once: the manifest of each decides whether it needs a run."""
@@ -141,11 +156,12 @@ class UploadMemory:
         }
         return {**shares, **held}
 
-    def _put(self, place: str, shares: dict[str, PartitionScan], now: int, generation: int) -> None:
+    def _put(self, place: str, shares: dict[str, PartitionScan], now: int, generation: int, is_news: bool) -> None:
         before = self.places.get(place, {})
         if before == shares:
-            # A run may have made something else meanwhile.
-            for key in shares:
+            # A run may have made something else meanwhile. What it saw of an overwrite that settles still is left to
+            # the look that finds it settled, or gone.
+            for key in shares if is_news else ():
                 self._compare(key, now, generation)
             return
         self.is_changed = True
@@ -185,7 +201,15 @@ _SCHEMA = {
     "is_sure": "bool_",
     "since": "int64",
     "is_awaited": "bool_",
+    "doubted": "int64",
 }
+
+
+def _generation_of(run_key: str, partition_key: str) -> int:
+    """The generation of a run that this sensor asked for; -1 of another's."""
+    name, _, rest = run_key.partition(":")
+    generation, _, _ = rest.partition(":")
+    return int(generation) if name == partition_key and generation.isdecimal() else -1
 
 
 def dump_memory(memory: UploadMemory) -> bytes:
@@ -214,6 +238,7 @@ def dump_memory(memory: UploadMemory) -> bytes:
         "is_sure": [one.is_sure for one in asked],
         "since": [one.since for one in asked],
         "is_awaited": [one.is_awaited for one in asked],
+        "doubted": [one.doubted for one in asked],
     }
     schema = pa.schema([(name, getattr(pa, kind)()) for name, kind in _SCHEMA.items()])
     sink = io.BytesIO()
@@ -231,7 +256,10 @@ def load_memory(data: bytes, unfinished: Unfinished | None) -> UploadMemory:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(io.BytesIO(data), columns=list(_SCHEMA))
+        table = pq.read_table(io.BytesIO(data))
+        if "doubted" not in table.column_names:  # of before there was any doubt
+            table = table.append_column("doubted", pa.nulls(len(table), pa.int64()))
+        table = table.select(list(_SCHEMA))
         places: dict[str, dict[str, PartitionScan]] = {}
         asked: dict[str, Asked] = {}
         for place, is_begun, key, videos, size_bytes, digest, *rest in zip(
@@ -244,7 +272,7 @@ def load_memory(data: bytes, unfinished: Unfinished | None) -> UploadMemory:
                 unfinished.shares[key] = share
             elif place is not None:
                 places.setdefault(place.decode("utf-8", "surrogateescape"), {})[key] = share
-    except (pa.ArrowException, ValueError, TypeError, AttributeError) as error:
+    except (pa.ArrowException, KeyError, ValueError, TypeError, AttributeError) as error:
         raise MemoryDamaged("memory of the upload sensor", f"cannot be read: {error}") from None
     return UploadMemory(places, asked, unfinished)
 

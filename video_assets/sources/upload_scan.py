@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby, takewhile
 
 from video_assets.keys import Partition
-from video_assets.sources.listing import Listing
+from video_assets.sources.listing import Listing, unmatched_scan
 from video_assets.sources.partition_scan import PartitionScan
 from video_assets.sources.upload_scan_layout import Stretch, UploadLayout
 from video_assets.storage.object_store import ObjectInfo
@@ -212,9 +212,10 @@ def take_passed(passed: PassedOver, listing: Listing) -> None:
     if not listing.unmatched and not any(listing.skipped.values()):
         return
     found = PassedOver(Counter(+listing.skipped), listing.named_examples())
-    for video in listing.unmatched:
-        found.unmatched.add(f"{video.info.key}\0{video.reason}", video.info.size_bytes, video.info.etag)
-        found.example = found.example or f"{video.info.key}: {video.reason}"
+    found.unmatched = unmatched_scan(listing.unmatched)
+    if listing.unmatched:
+        first = listing.unmatched[0]
+        found.example = f"{first.info.key}: {first.reason}"
     passed.include(found)
     forget_passed(listing)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import pyarrow as pa
@@ -13,7 +13,7 @@ import pyarrow as pa
 from video_assets.keys import Partition, without_endpoint
 from video_assets.path_template import Unmatched
 from video_assets.settings import Settings
-from video_assets.sources.listing import Listing
+from video_assets.sources.listing import Listing, skip_reason
 from video_assets.sources.partition_scan import PartitionScan, Upload
 from video_assets.sources.registry import open_source
 from video_assets.sources.source_objects import SourceStore
@@ -88,37 +88,60 @@ def build_manifest(
     base = tables.version(VIDEO_MANIFEST, partition)
     earlier = _earlier(tables, partition)
     bags, bags_version = _bags(partition, tables) if settings.has_fleet else ([], None)
-    uploads = [] if listing is None else [_row(listing, upload) for upload in listing.partition(partition)]
-    # By what they name: a row of the same video through another endpoint is the same row.
-    listed = {without_endpoint(row["video_path"]) for row in (*uploads, *bags)}
-    named = {_name_in_stream(row) for row in uploads} - {None}
-    kept = [
-        row
-        for row in earlier
-        if without_endpoint(row["video_path"]) not in listed and _name_in_stream(row) not in named
-    ]
-    removal = NOTHING_REMOVED
+    found = _Found([], earlier)
     if listing is not None:
-        kept = [row for row in (_still(row, partition, listing) for row in kept) if row is not None]
-        removal = _remove(partition, listing, earlier, listed, kept, settings, on_source_delete)
-    rows = uploads + bags + [row for row in kept if row["video_path"] not in removal.paths]
+        found = _of_listing(partition, listing, earlier, bags, settings, on_source_delete)
+    fresh = found.uploads + bags
+    made_now = {without_endpoint(row["video_path"]) for row in fresh}
+    rows = fresh + [row for row in found.kept if without_endpoint(row["video_path"]) not in made_now]
     known = {(without_endpoint(row["video_path"]), row["etag"]) for row in earlier}
-    made = sum((without_endpoint(row["video_path"]), row["etag"]) not in known for row in uploads + bags)
+    made = sum((without_endpoint(row["video_path"]), row["etag"]) not in known for row in fresh)
     table = VIDEO_MANIFEST.rows(sorted(rows, key=lambda row: row["video_path"]))
-    scan = _scan(table.to_pylist(), listing.store) if listing else PartitionScan()
     fold = Fold(
         VIDEO_MANIFEST,
         partition,
         table,
         base,
         made=made,
-        upstream_version=str(MadeOf(scan.fingerprint, bags_version)),
+        upstream_version=str(MadeOf(found.scan.fingerprint, bags_version)),
         recipe=recipe(settings),
         seconds=time.monotonic() - begun,
     )
     if listing is None:
         return Manifest(fold, {}, [])
-    return Manifest(fold, dict(listing.skipped), listing.named_examples(), removal)
+    return Manifest(fold, dict(listing.skipped), listing.named_examples(), found.removal)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a listing gives: rows of the uploads, earlier rows that stay, what both stand for, and what goes."""
+
+    uploads: list[Row]
+    kept: list[Row]
+    scan: PartitionScan = field(default_factory=PartitionScan)
+    removal: Removal = NOTHING_REMOVED
+
+
+def _of_listing(
+    partition: Partition,
+    listing: Listing,
+    earlier: list[Row],
+    bags: list[Row],
+    settings: Settings,
+    on_source_delete: OnSourceDelete | None,
+) -> _Found:
+    found = list(listing.partition(partition))
+    uploads = [_row(listing, upload) for upload in found]
+    # By what they name: a row of the same video through another endpoint is the same row.
+    listed = {without_endpoint(row["video_path"]) for row in (*uploads, *bags)}
+    named = {_name_in_stream(row) for row in uploads} - {None}
+    others = [row for row in earlier if without_endpoint(row["video_path"]) not in listed]
+    stays = [_still(row, partition, listing) for row in others if _name_in_stream(row) not in named]
+    still = [one for one in stays if one is not None]
+    kept = [one.row for one in still]
+    removal = _remove(partition, listing, earlier, listed, kept, settings, on_source_delete)
+    scan = listing.stated or _made_of(found, still, listing.store)
+    return _Found(uploads, [row for row in kept if row["video_path"] not in removal.paths], scan, removal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,27 +217,40 @@ def _name_in_stream(row: Row) -> str | None:
     return stream[1] if stream is not None else None
 
 
-def _still(row: Row, partition: Partition, listing: Listing) -> Row | None:
+@dataclass(frozen=True, slots=True)
+class _Stays:
+    """A row that stays. `is_due`: its object will be listed again, or will be gone."""
+
+    row: Row
+    is_due: bool = False
+
+
+def _still(row: Row, partition: Partition, listing: Listing) -> _Stays | None:
     """What becomes of a row whose video is not among the partition's uploads now.
 
-    Gone from the source: it is marked with the time it was first seen gone. Being overwritten, not readable, or no
-    longer read by the template: it stays, without a mark, since none says that the footage is gone. Of another source:
-    it stays as it is. In another partition by the template as it is now: None.
+    Gone from the source, or empty there now: it is marked with the time it was first seen gone. Being overwritten, not
+    readable, or no longer read by the template: it stays, without a mark, since none says that the footage is gone. Of
+    another source: it stays as it is. In another partition by the template as it is now: None.
     """
     key = listing.store.key_of(row["video_path"])
     if key is None:
-        return row
+        return _Stays(row)
+    gone = _Stays({**row, "source_deleted_at": row["source_deleted_at"] or listing.now})
     try:
         info = listing.store.head(key)
     except ObjectNotFound:
-        return {**row, "source_deleted_at": row["source_deleted_at"] or listing.now}
+        return gone
     except ObjectUnreadable:
-        return {**row, "source_deleted_at": None}
+        return _Stays({**row, "source_deleted_at": None})
+    reason = skip_reason(info, listing.template.extensions, listing.settle_s, listing.now)
+    if reason == "empty":
+        return gone
+    back = {**row, "source_deleted_at": None}
     try:
         elsewhere = listing.objects.fields(info, listing.template).partition != partition
     except Unmatched:
-        elsewhere = False
-    return None if elsewhere else {**row, "source_deleted_at": None}
+        return _Stays(back)
+    return None if elsewhere else _Stays(back, is_due=reason in (None, "settling"))
 
 
 def build_unmatched(*, tables: TableStore, settings: Settings, report: Callable[[str], None] | None = None) -> Manifest:
@@ -227,7 +263,9 @@ def build_unmatched(*, tables: TableStore, settings: Settings, report: Callable[
         for upload in listing.unmatched
     ]
     table = UNMATCHED.rows(sorted(rows, key=lambda row: row["video_path"]))
-    return Manifest(Fold(UNMATCHED, None, table, base), dict(listing.skipped), listing.named_examples())
+    version = listing.unmatched_fingerprint()
+    fold = Fold(UNMATCHED, None, table, base, upstream_version=version, recipe=recipe(settings))
+    return Manifest(fold, dict(listing.skipped), listing.named_examples())
 
 
 def scan_source(listing: Listing, tables: TableStore) -> dict[Partition, PartitionScan]:
@@ -248,6 +286,29 @@ def manifest_scan(partition: Partition, tables: TableStore, source: SourceStore)
     except PartitionNotFound:
         return None
     return _scan(rows, source)
+
+
+def listed_fingerprint(partition: Partition, tables: TableStore) -> str | None:
+    """The fingerprint of what the committed manifest was made of; None where that is not known."""
+    provenance = tables.provenance(VIDEO_MANIFEST, partition)
+    return (parts_of(provenance.upstream_version).uploads or None) if provenance else None
+
+
+def unmatched_made(tables: TableStore) -> str | None:
+    """The fingerprint of the unmatched videos that the committed table lists, empty for none; None: not known."""
+    if (provenance := tables.provenance(UNMATCHED, None)) is not None:
+        return provenance.upstream_version
+    return "" if tables.version(UNMATCHED, None) is None else None
+
+
+def _made_of(uploads: list[Upload], stays: list[_Stays], source: SourceStore) -> PartitionScan:
+    """What a manifest was made of: what was listed, and the earlier versions of what is being overwritten, of which no
+    look can say so. Not what the settings pass over by now: no further run would change that.
+    """
+    scan = _scan([one.row for one in stays if one.is_due], source)
+    for upload in uploads:
+        scan.add(upload.info.key, upload.info.size_bytes, upload.info.etag)
+    return scan
 
 
 def _scan(rows: list[Row], source: SourceStore) -> PartitionScan:

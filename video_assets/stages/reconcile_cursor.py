@@ -55,7 +55,7 @@ class ReconcileCursor:
                 for key, one in stored["open"].items()
             }
             return cls(int(stored["generation"]), (str(day), str(vehicle)) if day else None, found)
-        except (ValueError, KeyError, TypeError, AttributeError, InvalidId) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError, InvalidId) as error:
             remedy = "Clear the sensor's cursor in the UI: it finds everything again."
             raise ReconcileCursorError("cursor of the reconciler", f"cannot be read: {error}", remedy) from None
 

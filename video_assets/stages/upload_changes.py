@@ -15,7 +15,8 @@ from video_assets.sources.source_objects import SourceStore
 from video_assets.sources.upload_cursor import Change, UploadCursor
 from video_assets.sources.upload_memory import Asked, UploadMemory
 from video_assets.sources.upload_turns import in_turn, vehicle_of
-from video_assets.stages.manifest import manifest_scan
+from video_assets.stages.manifest import listed_fingerprint, manifest_scan
+from video_assets.table_store.odps_errors import OdpsUnavailable
 from video_assets.table_store.table_store import TableError, TableStore
 
 CONFIRM_S = 2.0
@@ -41,19 +42,34 @@ class History(Protocol):
         """The first records after this one; of -1, the latest alone."""
 
     def partitions(self) -> Iterable[str]:
-        """The keys of all partitions that something was ever reported of `raw_uploads`."""
+        """The keys of all partitions that something was ever reported of `raw_uploads`, or whose manifest was made."""
 
     def last(self, partition_keys: list[str]) -> Mapping[str, tuple[int, str]]:
         """The generation (0 where none was said) and fingerprint reported last, of those that have one."""
 
+    def has_ended(self, run_key: str) -> bool:
+        """Whether a run with this key was launched and is over."""
+
 
 def note_made(
-    cursor: UploadCursor, memory: UploadMemory, *, tables: TableStore, source: SourceStore, history: History
+    cursor: UploadCursor,
+    memory: UploadMemory,
+    *,
+    tables: TableStore,
+    source: SourceStore,
+    history: History,
+    is_listing: bool = True,
 ) -> None:
     """Takes what runs have made since the last tick, before anything is looked at.
 
     A manifest that is not what was asked for is compared with what the next look sees: so bytes that a run saw and that
     were put back before any look are noticed, and what a run saw before the look did is not made twice.
+
+    Args:
+        is_listing: whether the source is listed. An inventory or a list is older than what runs read.
+
+    Raises:
+        OdpsUnavailable, StoreUnavailable: the manifests cannot be read now.
     """
     if cursor.made_after < 0:
         cursor.made_after = max([0, *(one.record for one in history.made_manifests(-1, 1))])
@@ -62,9 +78,9 @@ def note_made(
     with ThreadPoolExecutor(THREADS, "manifests") as pool:
         while time.monotonic() < deadline and (records := history.made_manifests(cursor.made_after, BATCH)):
             last = {one.partition_key: one for one in records}
-            made = pool.map(lambda key: _made(key, tables, source), last)
+            made = pool.map(lambda key: _listed(key, tables, source, is_listing=is_listing), last)
             for one, fingerprint in zip(last.values(), made, strict=True):
-                memory.note_made(one.partition_key, fingerprint, one.run_key, cursor.generation)
+                memory.note_made(one.partition_key, fingerprint, one.run_key, cursor.generation, cursor.sweeps)
             cursor.made_after = records[-1].record
 
 
@@ -82,7 +98,8 @@ def take_changes(
 
     A partition of which this memory has asked for nothing yet is compared with its manifest first: what is made is not
     made again. A generation goes on from what was reported last: a tick that is taken again, after a crash or with its
-    memory lost, gives the same run key for the same uploads, which Dagster runs once, and no other one again.
+    memory lost, gives the same run key for the same uploads, which Dagster runs once, and no other one again. Where
+    that run is over, and the manifest is not what was seen, another is needed.
     """
     deadline = time.monotonic() + CONFIRM_S
     turns = in_turn(memory.waiting(), first_fresh_date, cursor.served)
@@ -108,18 +125,32 @@ def _ask_for(
     for key in keys:
         found, asked = memory.fingerprint(key), memory.asked[key]
         generation, fingerprint = reported.get(key, (0, ""))
-        is_same = fingerprint == found and generation > asked.generation
-        generation = generation if is_same else max(generation, asked.generation) + 1
-        changes.append(Change(key, found, generation))
-        memory.settle(key, Asked(found, generation, is_sure=True, is_awaited=True))
+        change = Change(key, found, generation)
+        is_same = fingerprint == found and generation > asked.generation and not history.has_ended(change.run_key)
+        if not is_same:
+            change = Change(key, found, max(generation, asked.generation) + 1)
+        changes.append(change)
+        memory.settle(key, Asked(found, change.generation, is_sure=True, is_awaited=True))
         cursor.served[key < first_fresh_date] = vehicle_of(key)
     return changes
+
+
+def _listed(partition_key: str, tables: TableStore, source: SourceStore, *, is_listing: bool) -> str:
+    """What a run saw that has made a manifest just now.
+
+    Of a listing, as the run noted it: rows may stay of videos that are listed no more, and no further run changes that.
+    """
+    if is_listing and (fingerprint := listed_fingerprint(Partition.from_key(partition_key), tables)) is not None:
+        return fingerprint
+    return _made(partition_key, tables, source)
 
 
 def _made(partition_key: str, tables: TableStore, source: SourceStore) -> str:
     """The fingerprint of what the manifest has; empty where it cannot be read, which a run mends or tells."""
     try:
         scan = manifest_scan(Partition.from_key(partition_key), tables, source)
+    except OdpsUnavailable:
+        raise
     except TableError:
         return ""
     return scan.fingerprint if scan else GONE

@@ -13,6 +13,7 @@ from datetime import date as Date
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
+from video_assets.keys import content_id
 from video_assets.settings import Settings
 from video_assets.sources.listing import Listing
 from video_assets.sources.partition_scan import PartitionScan
@@ -23,12 +24,13 @@ from video_assets.sources.upload_scan import Budget, whole_look
 from video_assets.sources.upload_scan_layout import layout_of
 from video_assets.sources.upload_sweep import Sweep, SweepPosition, sweep_within
 from video_assets.sources.upload_window import AFTER_ALL, Window, look_back
-from video_assets.stages.manifest import open_listing
+from video_assets.stages.manifest import open_listing, unmatched_made
 from video_assets.stages.upload_changes import History, note_made, take_changes
 from video_assets.stages.upload_state import forget_older, recall, remember
 from video_assets.stages.upload_tick_text import tick_text
 from video_assets.storage.object_store import ObjectStore, StoreError, StoreUnavailable
 from video_assets.table_store.table_store import TableStore
+from video_assets.tables import UNMATCHED
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,33 +70,36 @@ class UploadWatch:
 
         Raises:
             CursorError: the cursor is none of ours.
-            StoreUnavailable: source or store cannot be read: nothing is known, and nothing was changed.
+            StoreUnavailable, OdpsUnavailable: source or tables cannot be read: nothing is known, and nothing changed.
         """
         begun, now = time.monotonic(), int(time.time())
         cursor, memory, reason = recall(UploadCursor.parse(cursor_text), self.store, self.settings)
         forget_older(cursor.memory, self.store)
-        memory.drop_before(self.settings.start_date.isoformat())
         listing = open_listing(self.settings, with_files=True)
-        note_made(cursor, memory, tables=self.tables, source=listing.store, history=self.history)
+        is_listing = isinstance(listing.objects, StoreObjects)
+        source, history = listing.store, self.history
+        note_made(cursor, memory, tables=self.tables, source=source, history=history, is_listing=is_listing)
+        # After what was made: a run of yesterday may have made a day that nobody may ask for by now.
+        memory.drop_before(self.settings.start_date.isoformat())
         step = _Step(cursor, memory, listing, now)
-        if isinstance(listing.objects, StoreObjects):
+        if is_listing:
             step.sweep(self.limits)
             if not step.saw_all:
                 step.look_back(self.limits, *self._window_days(listing))
             step.check_something_was_seen(listing.store.uri)
         else:
             step.take_whole()
-        unmatched_run_key = step.end_sweep(self.history)
+        unmatched_run_key = step.end_sweep(history, self.tables)
         changes = take_changes(
             cursor,
             memory,
             self.limits.runs,
             first_fresh_date=self._window_days(listing)[0].isoformat(),
             tables=self.tables,
-            source=listing.store,
-            history=self.history,
+            source=source,
+            history=history,
         )
-        if changes and isinstance(listing.objects, StoreObjects):
+        if changes and is_listing:
             listing.saw_news()
         remember(cursor, memory, self.store)
         scans = {change.partition_key: memory.found.get(change.partition_key, PartitionScan()) for change in changes}
@@ -125,6 +130,7 @@ class _Step:
         self._cursor, self._memory, self._listing, self._now = cursor, memory, listing, now
         self._began_anew = cursor.position == SweepPosition() and memory.unfinished is None
         self._error: StoreError | None = None
+        self._is_news = True
 
     @property
     def saw_all(self) -> bool:
@@ -137,9 +143,16 @@ class _Step:
         Raises:
             StoreError: it cannot be read.
         """
+        cursor, listing = self._cursor, self._listing
         self._begin_anew()
-        self.swept = Sweep(SweepPosition(), looks=[whole_look(self._listing.scans())], is_done=True)
-        self._memory.apply(self.swept.looks[0], self._now, self._cursor.generation)
+        # Before it is read: what comes meanwhile is another state, and taken the next time.
+        state = content_id(listing.state() or "")
+        self.swept = Sweep(SweepPosition(), looks=[whole_look(listing.scans())], is_done=True)
+        # Runs look at each object again, and so make what is newer than the same inventory says once more.
+        is_news = state != cursor.taken
+        self._memory.apply(self.swept.looks[0], self._now, cursor.generation, is_news=is_news)
+        cursor.taken = state
+        self._is_news = is_news
         self._go_on()
 
     def sweep(self, limits: Limits) -> None:
@@ -158,6 +171,7 @@ class _Step:
 
     def _begin_anew(self) -> None:
         cursor = self._cursor
+        cursor.sweeps += 1
         cursor.sweep_begun, cursor.sweep_videos, cursor.sweep_is_whole = self._now, 0, True
         cursor.sweep_unmatched, cursor.sweep_example = [0, 0, 0], ""
 
@@ -192,8 +206,8 @@ class _Step:
         error = [str(self._error)] if self._error else []
         return [*error, *self.swept.failures, *(self.window.failures if self.window else ())]
 
-    def end_sweep(self, history: History) -> str | None:
-        """The run key for listing the unmatched anew, where a sweep that missed nothing found them changed."""
+    def end_sweep(self, history: History, tables: TableStore) -> str | None:
+        """The run key for listing the unmatched anew, where a sweep that missed nothing found others than the table."""
         cursor = self._cursor
         if not self.swept.is_done:
             return None
@@ -206,12 +220,18 @@ class _Step:
             self._memory.expect(history.partitions(), self._now, cursor.generation)
             self._memory.drop_before(self._listing.first_day.isoformat())
             cursor.is_rebuilt = True
-        if not isinstance(self._listing.objects, StoreObjects):
+        if self._is_news:
+            self._memory.end_sweep(cursor.sweeps, self._now, cursor.generation)
+        if isinstance(self._listing.objects, StoreObjects):
+            unmatched = PartitionScan(*cursor.sweep_unmatched)
+            cursor.unmatched_count = unmatched.videos
+            found = unmatched.fingerprint if unmatched.videos else ""
+        else:
             cursor.unmatched_count = len(self._listing.unmatched)
-            return cursor.take_unmatched(self._listing.unmatched_fingerprint())
-        unmatched = PartitionScan(*cursor.sweep_unmatched)
-        cursor.unmatched_count = unmatched.videos
-        return cursor.take_unmatched(unmatched.fingerprint if unmatched.videos else "")
+            found = self._listing.unmatched_fingerprint()
+        # The version first: a table that comes between is looked at again.
+        table = tables.version(UNMATCHED, None) or ""
+        return cursor.take_unmatched(found, unmatched_made(tables), table, self._now)
 
     def lines(self) -> list[str]:
         """For the tick's log: what could not be listed, and keys of what was passed over."""

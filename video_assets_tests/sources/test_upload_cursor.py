@@ -23,13 +23,24 @@ def test_what_was_written_is_read_back_in_ascii() -> None:
 def test_no_run_key_of_version_1_comes_again() -> None:
     cursor = UploadCursor.parse(VERSION_1)
     assert (cursor.generation, cursor.memory, cursor.is_rebuilt) == (7, "", False)
-    assert cursor.take_unmatched("bb") == "unmatched:8:bb"
-    assert cursor.take_unmatched("bb") is None
+    assert str(cursor.take_unmatched("bb", "aa", "", 0)).startswith("unmatched:8:")
+    assert cursor.take_unmatched("bb", "aa", "", 0) is None
 
 
 def test_earlier_bytes_that_come_back_have_a_run_key_of_their_own() -> None:
     keys = {Change("a", fingerprint, n).run_key for n, fingerprint in enumerate(("1", "2", "1", "2"))}
     assert len(keys) == 4
+
+
+def test_the_unmatched_are_asked_for_once_until_the_table_is_another_or_an_hour_has_gone() -> None:
+    cursor = UploadCursor()
+    assert cursor.take_unmatched("", "", "", 5000) is None
+    keys = [cursor.take_unmatched("bb", made, table, 5000 + s) for made, table, s in (("", "", 0), ("", "", 3599))]
+    assert [key is not None for key in keys] == [True, False]
+    keys += [cursor.take_unmatched("bb", "cc", "1", 9000), cursor.take_unmatched("bb", "cc", "1", 12600)]
+    assert None not in keys[2:]
+    assert len(set(keys)) == 4
+    assert cursor.take_unmatched("bb", "bb", "2", 20000) is None
 
 
 @pytest.mark.parametrize(
@@ -57,7 +68,11 @@ def test_a_cursor_with_a_wrong_field_says_what_to_do(change: dict[str, object]) 
 
 
 @pytest.mark.parametrize(
-    "text", ["x", "{}", "[]", "null", "1", '{"version": 1}', '{"version": 1, "generation": 1, "seen": 5}']
+    "text",
+    [
+        *("x", "{}", "[]", "null", "1", '{"version": 1}', '{"version": 1, "generation": 1, "seen": 5}'),
+        '{"version": 1, "generation": Infinity, "seen": {}}',
+    ],
 )
 def test_a_cursor_that_is_not_ours_says_what_to_do(text: str) -> None:
     with pytest.raises(CursorError, match="Clear the sensor's cursor"):

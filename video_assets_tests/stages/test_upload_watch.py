@@ -16,13 +16,13 @@ from video_assets.settings import Settings
 from video_assets.sources import upload_scan, upload_window
 from video_assets.sources.partition_scan import GONE
 from video_assets.sources.upload_cursor import CursorError
-from video_assets.stages.manifest import build_manifest
+from video_assets.stages.manifest import build_manifest, build_unmatched
 from video_assets.stages.upload_changes import MadeManifest
 from video_assets.stages.upload_watch import Limits, Tick, UploadWatch
 from video_assets.storage.object_store import StoreUnavailable
 from video_assets.storage.registry import open_store
 from video_assets.table_store.parquet import ParquetTables
-from video_assets.tables import VIDEO_MANIFEST
+from video_assets.tables import UNMATCHED, VIDEO_MANIFEST
 from video_assets_tests.sources.chunk_uploads import put_stream
 
 TODAY = datetime.now(UTC).date()
@@ -46,6 +46,9 @@ class Reported:
     def last(self, partition_keys: list[str]) -> dict[str, tuple[int, str]]:
         return {key: self.events[key] for key in partition_keys if key in self.events}
 
+    def has_ended(self, run_key: str) -> bool:
+        return any(one.run_key == run_key for one in self.made)
+
 
 @dataclass
 class Fleet:
@@ -55,6 +58,8 @@ class Fleet:
     limits: Limits = field(default_factory=Limits)
     history: Reported = field(default_factory=Reported)
     cursor: str | None = None
+    rest: int = 3
+    """So many ticks without news are all there is; more where one cannot look at everything."""
 
     def __post_init__(self) -> None:
         (self.root / "uploads").mkdir(exist_ok=True)
@@ -104,7 +109,7 @@ def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fleet:
     """A fleet that no tick can look at wholly: 40 vehicles, pages of 2 keys, 20 pages a tick."""
     monkeypatch.setattr(upload_scan, "PAGE_KEYS", 2)
     monkeypatch.setattr(upload_window, "STRETCHES", 1)
-    fleet = Fleet(tmp_path, Limits(sweep_pages=20))
+    fleet = Fleet(tmp_path, Limits(sweep_pages=20), rest=20)
     for vehicle in range(40):
         for day in (OLD, "2026-03-01", TODAY):
             fleet.put(f"veh-{vehicle:02}/{day}/front/083000.mp4")
@@ -120,10 +125,12 @@ def ticks_until(fleet: Fleet, partition_key: str, limit: int = 60) -> int:
 
 def come_to_rest(fleet: Fleet) -> int:
     quiet = ran = 0
-    while quiet < 20:
+    for _ in range(200):
         keys = fleet.run(fleet.tick())
         ran, quiet = ran + len(keys), 0 if keys else quiet + 1
-    return ran
+        if quiet == fleet.rest:
+            return ran
+    raise AssertionError(f"it never comes to rest: {keys}")
 
 
 def test_a_to_b_to_a_runs_three_times(fleet: Fleet) -> None:
@@ -315,3 +322,132 @@ def test_streams_of_chunks_run_when_they_are_complete_and_when_another_file_took
     (row,) = fleet.tables.read(VIDEO_MANIFEST, Partition.from_key(KEY)).to_pylist()
     assert row["size_bytes"] == 900
     assert fleet.run(fleet.tick()) == []
+
+
+def test_an_upload_that_was_overwritten_by_nothing_is_gone_and_asked_for_once(fleet: Fleet) -> None:
+    fleet.put(f"veh-1/{OLD}/front/083000.mp4")
+    fleet.put(f"veh-1/{OLD}/rear/083000.mp4")
+    fleet.run(fleet.tick())
+    fleet.put(f"veh-1/{OLD}/front/083000.mp4", b"")
+    assert come_to_rest(fleet) == 1
+    rows = {row["camera"]: row for row in fleet.tables.read(VIDEO_MANIFEST, Partition.from_key(KEY)).to_pylist()}
+    assert (rows["front"]["source_deleted_at"] is None, rows["rear"]["source_deleted_at"]) == (False, None)
+
+
+def test_an_overwrite_that_settles_beside_a_new_upload_is_asked_for_once_and_once_more(fleet: Fleet) -> None:
+    fleet.put(f"veh-1/{OLD}/front/083000.mp4")
+    fleet.run(fleet.tick())
+    fleet.put(f"veh-1/{OLD}/rear/083000.mp4")
+    young = fleet.put(f"veh-1/{OLD}/front/083000.mp4", b"longer")
+    os.utime(young)
+    assert come_to_rest(fleet) == 1
+    os.utime(young, (time.time() - 3600,) * 2)
+    assert come_to_rest(fleet) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"video_extensions": (".mov",)}, {"path_template": "{vehicle}/{date:%Y%m%d}/{camera}/{start:%H%M%S}{ext}"}],
+)
+def test_rows_of_what_the_settings_pass_over_by_now_are_not_made_again_for_ever(
+    fleet: Fleet, change: dict[str, object]
+) -> None:
+    fleet.put(f"veh-1/{OLD}/front/083000.mp4")
+    fleet.run(fleet.tick())
+    fleet.settings = fleet.settings.model_copy(update=change)
+    assert come_to_rest(fleet) <= 1
+
+
+def test_a_list_that_is_older_than_its_videos_is_not_made_again_until_it_is_another(fleet: Fleet) -> None:
+    path, gone = (fleet.put(f"veh-1/{OLD}/{camera}/083000.mp4") for camera in ("front", "rear"))
+    videos = fleet.root / "videos.csv"
+    rows = [f"{one.as_uri()},5,as-it-was,2026-01-05T09:00:00" for one in (path, gone)]
+    videos.write_text("\n".join(["video_path,size_bytes,etag,last_modified", *rows]))
+    gone.unlink()
+    fleet.settings = fleet.settings.model_copy(update={"video_list": str(videos)})
+    assert come_to_rest(fleet) == 1
+    listed = fleet.tables.provenance(VIDEO_MANIFEST, Partition.from_key(KEY))
+    reported = fleet.history.events[KEY][1]
+    assert listed is not None
+    assert listed.upstream_version == reported, "the reconciler finds nothing to do"
+    videos.write_text(videos.read_text() + "\n")
+    assert come_to_rest(fleet) == 1, "it may be that the videos are as they were, by now"
+
+
+def test_what_a_tick_that_died_has_run_is_made_again_where_it_saw_other_bytes(fleet: Fleet) -> None:
+    """Dagster has the run, and not the cursor: the same run key again would run nothing."""
+    fleet.put(f"veh-1/{OLD}/front/083000.mp4", b"a")
+    fleet.run(fleet.tick())
+    before = fleet.cursor
+    path = fleet.put(f"veh-1/{OLD}/front/083000.mp4", b"b")
+    tick = fleet.tick()
+    fleet.cursor = before
+    aside = path.rename(fleet.root / "b")
+    fleet.put(f"veh-1/{OLD}/front/083000.mp4", b"other")
+    (died,) = fleet.run(tick)
+    aside.replace(path)
+    (again,) = fleet.run(fleet.tick())
+    assert again != died
+    assert come_to_rest(fleet) == 0
+
+
+def test_a_run_key_is_not_used_again_for_what_its_run_did_not_see(fleet: Fleet) -> None:
+    """The memory is lost, and so is what the run saw; what was reported last is the same again."""
+    path = fleet.put(f"veh-1/{OLD}/front/083000.mp4", b"a")
+    tick = fleet.tick()
+    aside = path.rename(fleet.root / "a")
+    fleet.put(f"veh-1/{OLD}/front/083000.mp4", b"other")
+    (first,) = fleet.run(tick)
+    aside.replace(path)
+    fleet.cursor = None
+    (again,) = fleet.run(fleet.tick())
+    assert again != first
+    assert come_to_rest(fleet) == 0
+
+
+def test_what_only_another_s_run_saw_and_is_gone_is_noticed(fleet: Fleet) -> None:
+    fleet.tick()
+    path = fleet.put(f"veh-1/{OLD}/front/083000.mp4")
+    fleet.make(KEY)
+    path.unlink()
+    assert come_to_rest(fleet) == 1
+    (row,) = fleet.tables.read(VIDEO_MANIFEST, Partition.from_key(KEY)).to_pylist()
+    assert row["source_deleted_at"] is not None
+
+
+def test_what_another_s_run_saw_before_the_sweep_came_to_it_is_not_taken_for_gone(large: Fleet) -> None:
+    come_to_rest(large)
+    for camera in ("left", "right"):
+        for vehicle in range(60, 64):
+            large.put(f"veh-{vehicle}/2026-03-02/{camera}/083000.mp4")
+    for vehicle in range(60, 64):
+        large.make(f"2026-03-02|veh-{vehicle}")
+    assert come_to_rest(large) == 0
+
+
+def test_the_unmatched_are_listed_again_where_the_run_saw_others(fleet: Fleet) -> None:
+    keys = []
+
+    def listed(tick: Tick) -> None:
+        keys.append(tick.unmatched_run_key)
+        if tick.unmatched_run_key:
+            fleet.tables.commit(build_unmatched(tables=fleet.tables, settings=fleet.settings).fold)
+
+    fleet.put("stray.mp4")
+    tick = fleet.tick()
+    other = fleet.put("other.mp4")
+    listed(tick)
+    other.unlink()
+    listed(fleet.tick())
+    listed(fleet.tick())
+    assert [key is not None for key in keys] == [True, True, False]
+    assert len(set(keys)) == 3
+    assert len(fleet.tables.read(UNMATCHED, None)) == 1
+
+
+@pytest.mark.parametrize("vehicles", [120, pytest.param(1000, marks=pytest.mark.slow)])
+def test_many_new_vehicles_at_once_are_each_asked_for_once(fleet: Fleet, vehicles: int) -> None:
+    for number in range(vehicles):
+        fleet.put(f"veh-{number:04}/{TODAY}/front/083000.mp4", b"v")
+    asked = [change.partition_key for _ in range(vehicles // 50 + 2) for change in fleet.tick().changes]
+    assert len(asked) == len(set(asked)) == vehicles

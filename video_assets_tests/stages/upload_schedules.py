@@ -25,13 +25,16 @@ from video_assets.settings import Settings
 from video_assets.sources import upload_scan, upload_window
 from video_assets.sources.listing import Listing
 from video_assets.sources.source_objects import StoreObjects
+from video_assets.sources.upload_cursor import UploadCursor
+from video_assets.sources.upload_sweep import SweepPosition
 from video_assets.stages import manifest, upload_watch
 from video_assets.stages.manifest import build_manifest, build_unmatched
 from video_assets.stages.upload_watch import Limits
 from video_assets.storage.object_store import CommonPrefix, ObjectInfo, StoreUnavailable
 from video_assets.storage.registry import open_store
 from video_assets.table_store.parquet import ParquetTables
-from video_assets.tables import VIDEO_MANIFEST
+from video_assets.table_store.table_store import PartitionNotFound
+from video_assets.tables import UNMATCHED, VIDEO_MANIFEST
 
 TEMPLATES = {
     "{vehicle}/{date:%Y-%m-%d}/{camera}/{start:%H%M%S}{ext}": "{v}/{d:%Y-%m-%d}/{c}/{t}.mp4",
@@ -55,6 +58,8 @@ class Source(Protocol):
     uri: str
 
     def put(self, key: str, version: int, at: datetime) -> None: ...
+
+    def empty(self, key: str) -> None: ...
 
     def delete(self, key: str) -> None: ...
 
@@ -82,6 +87,10 @@ class FolderSource:
         # A rename onto another name of the same file does nothing, and leaves both.
         path.unlink(missing_ok=True)
         part.rename(path)
+
+    def empty(self, key: str) -> None:
+        self.delete(key)
+        (self.root / "uploads" / key).touch()
 
     def delete(self, key: str) -> None:
         (self.root / "uploads" / key).unlink()
@@ -118,6 +127,9 @@ class BucketSource:
 
     def put(self, key: str, version: int, at: datetime) -> None:
         self.client.put_object(Bucket=self.bucket, Key=f"{self.prefix}/{key}", Body=b"v" * (version + 1))
+
+    def empty(self, key: str) -> None:
+        self.client.put_object(Bucket=self.bucket, Key=f"{self.prefix}/{key}", Body=b"")
 
     def delete(self, key: str) -> None:
         self.client.delete_object(Bucket=self.bucket, Key=f"{self.prefix}/{key}")
@@ -241,27 +253,31 @@ class Schedule:
             self._tick_with_faults()
             for _ in range(self.random.randrange(4)):
                 self._run_one()
+            if self.random.random() < 0.3:
+                self._somebody_makes()
             self.clock += timedelta(seconds=self.random.choice((1, 30, 70)))
         self.clock += timedelta(seconds=2 * SETTLE_S)
         self._come_to_rest()
 
     def _change(self, times: int) -> None:
         for _ in range(times):
-            self.random.choice((self._upload, self._upload, self._overwrite, self._restore, self._delete))()
+            changes = (self._upload, self._upload, self._overwrite, self._restore, self._delete, self._empty)
+            self.random.choice(changes)()
 
     def _come_to_rest(self) -> None:
-        quiet = sweeps = 0
+        self._tick()
+        last = UploadCursor.parse(self.cursor).sweeps
         for _ in range(400):
-            before = upload_scan_done(self.cursor)
             launched = len(self.requested)
             self._tick()
-            # A sweep that begins and ends after the last change has seen all there is.
-            sweeps += upload_scan_done(self.cursor) != before or self._swept_at_once
             while self.queue:
                 self._run_one()
-                quiet = 0
-            quiet = quiet + 1 if len(self.requested) == launched else 0
-            if sweeps >= 3 and quiet >= 3 and not self._waiting():
+            cursor = UploadCursor.parse(self.cursor)
+            if len(self.requested) > launched:
+                last = cursor.sweeps
+            is_over = cursor.position == SweepPosition() and not cursor.unfinished
+            # A sweep that begins and ends after the last change has seen all there is; and one more, what runs made.
+            if is_over and cursor.sweeps >= last + 2 and not self._waiting():
                 return
         raise AssertionError(f"seed {self.seed}: it never comes to rest")
 
@@ -292,7 +308,6 @@ class Schedule:
 
     def _tick(self, keeps: tuple[str, ...] = ("events", "runs", "cursor")) -> None:
         result: Any = sensors.upload_sensor(dg.build_sensor_context(instance=self.instance, cursor=self.cursor))
-        self._swept_at_once = False
         if isinstance(result, dg.SkipReason):
             self.text = result.skip_message or ""
             return
@@ -306,7 +321,6 @@ class Schedule:
                     self.requested.append(request.run_key)
                     self.queue.append(request)
         if "cursor" in keeps:
-            self._swept_at_once = "sweep" not in self.text
             self.cursor = result.cursor
 
     def _run_one(self) -> None:
@@ -317,10 +331,17 @@ class Schedule:
         if request.partition_key is None:
             self.tables.commit(build_unmatched(tables=self.tables, settings=self.settings).fold)
             return
-        partition = Partition.from_key(str(request.partition_key))
-        self.tables.commit(build_manifest(partition, tables=self.tables, settings=self.settings).fold)
+        self._make(Partition.from_key(str(request.partition_key)), {"dagster/run_key": request.run_key})
         self.launched.append(request.run_key)
-        run = dg.DagsterRun("chain", tags={"dagster/run_key": request.run_key})
+
+    def _somebody_makes(self) -> None:
+        """A backfill, say: the sensor did not ask for it, and what it sees may be gone before any look."""
+        if keys := sorted(key for key in self.versions if self._fits(key)):
+            self._make(self.settings.template().match(self.random.choice(keys), self.now).partition, {})
+
+    def _make(self, partition: Partition, tags: dict[str, str]) -> None:
+        self.tables.commit(build_manifest(partition, tables=self.tables, settings=self.settings).fold)
+        run = dg.DagsterRun("chain", tags=tags, status=dg.DagsterRunStatus.SUCCESS)
         self.instance.add_run(run)
         made = dg.AssetMaterialization(VIDEO_MANIFEST.name, partition=partition.key)
         event = StepMaterializationData(made)
@@ -353,6 +374,12 @@ class Schedule:
             self.source.delete(key)
             del self.live[key]
 
+    def _empty(self) -> None:
+        """An overwrite that went wrong: nothing is left of it, and the key is there."""
+        if key := self._any_live():
+            self.source.empty(key)
+            del self.live[key]
+
     def _any_live(self) -> str | None:
         return self.random.choice(sorted(self.live)) if self.live else None
 
@@ -364,7 +391,7 @@ class Schedule:
     def check(self) -> None:
         """Every live object is a row once, with its last etag, and nothing else is; no run was asked for twice."""
         store = open_store(self.source.uri)
-        etags = {info.key: info.etag for info in store.list() if info.key.endswith(".mp4")}
+        etags = {info.key: info.etag for info in store.list() if info.key.endswith(".mp4") and info.size_bytes}
         assert set(etags) == set(self.live), f"seed {self.seed}: the test's own books"
         rows = [
             (store.key_of(row["video_path"]), row["etag"])
@@ -375,8 +402,16 @@ class Schedule:
         unmatched = {key for key in self.live if not self._fits(key)}
         wanted = sorted((key, etag) for key, etag in etags.items() if key not in unmatched)
         assert sorted(rows) == wanted, f"seed {self.seed}: {self.settings.path_template}"
+        listed = sorted((store.key_of(row["video_path"]), row["etag"]) for row in self._listed_unmatched())
+        assert listed == sorted((key, etags[key]) for key in unmatched), f"seed {self.seed}: unmatched"
         generations = [run_key.rpartition(":")[0] for run_key in self.launched]
         assert len(set(generations)) == len(generations), f"seed {self.seed}: a generation ran twice"
+
+    def _listed_unmatched(self) -> list[Any]:
+        try:
+            return list(self.tables.read(UNMATCHED, None).to_pylist())
+        except PartitionNotFound:
+            return []
 
     def listed(self) -> list[ObjectInfo]:
         """What the source has now."""
@@ -390,11 +425,3 @@ class Schedule:
         except Unmatched:
             return False
         return True
-
-
-def upload_scan_done(cursor: str | None) -> object:
-    """Which whole sweep a cursor tells of."""
-    import json
-
-    stored = json.loads(cursor or "{}")
-    return stored.get("sweep_begun"), stored.get("sweep_done"), stored.get("sweep_after"), stored.get("sweep_inside")
