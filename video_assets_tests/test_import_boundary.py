@@ -32,14 +32,14 @@ MAY_IMPORT = {
     "definitions": {"defs"},
     "folder_probe": {"errors"},
     "doctor": GROUND
-    | {"dagster_home", "folder_probe", "sources", "storage", "table_store", "stages", "search", "embedding"},
+    | {"dagster_home", "folder_probe", "sources", "storage", "table_store", "stages", "search", "embedding", "vectors"},
     "dagster_home": {"errors"},
     "dagster_processes": {"errors", "dagster_home", "defs"},
     "demo": GROUND | {"dagster_home", "storage", "table_store", "stages", "search", "vectors", "defs", "definitions"},
     "cli": GROUND
     | {"dagster_home", "dagster_processes", "definitions", "defs", "demo", "doctor"}
     | {"downloads", "search", "sources", "stages", "storage", "table_store", "vectors", "video"},
-    "downloads": GROUND | {"storage", "table_store"},
+    "downloads": GROUND | {"folder_probe", "storage", "table_store"},
     "__init__": {"downloads"},
 }
 DAGSTER_ROOMS = {"defs", "io_managers", "definitions"}
