@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "definitions": {"defs"},
     "folder_probe": {"errors"},
     "doctor": GROUND
-    | {"dagster_home", "folder_probe", "sources", "storage", "table_store", "stages", "search", "embedding"},
+    | {"dagster_home", "folder_probe", "sources", "storage", "table_store", "stages", "search", "embedding", "vectors"},
     "dagster_home": {"errors"},
     "dagster_processes": {"errors", "dagster_home", "defs"},
     "demo": GROUND
@@ -50,7 +50,7 @@ MAY_IMPORT = {
     | {"dagster_home", "dagster_processes", "definitions", "defs", "demo", "doctor"}
     | {"archive", "downloads", "search", "sources", "stages", "storage", "table_store", "uploads", "vectors"}
     | {"video"},
-    "downloads": GROUND | {"storage", "table_store"},
+    "downloads": GROUND | {"folder_probe", "storage", "table_store"},
     "archive": GROUND | {"downloads", "folder_probe"},
     "__init__": {"downloads"},
 }

@@ -40,6 +40,19 @@ def make_history(home: Path) -> None:
             instance.get_runs_count()
             instance.all_asset_keys()
             instance.all_instigator_state()
+            _begin_retries(instance)
+
+
+def _begin_retries(instance: dg.DagsterInstance) -> None:
+    """Says from where on the daemon looks for lost runs, as it would itself: a new home that does not say it is warned
+    of in the terminal.
+    """
+    from dagster._daemon.auto_run_reexecution.event_log_consumer import DAGSTER_EVENT_TYPES, _create_cursor_key
+
+    names = {_create_cursor_key(event_type) for event_type in DAGSTER_EVENT_TYPES}
+    if missing := names - instance.daemon_cursor_storage.get_cursor_values(names).keys():
+        latest = str(instance.event_log_storage.get_maximum_record_id() or 0)
+        instance.daemon_cursor_storage.set_cursor_values(dict.fromkeys(missing, latest))
 
 
 @contextmanager

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from video_assets.dagster_home import prepare_home
@@ -24,6 +26,23 @@ def test_a_new_home_has_every_database_with_one_head(tmp_path: Path) -> None:
     make_history(tmp_path)
     make_history(tmp_path)
     assert [heads(tmp_path / name) for name in DATABASES] == [1, 1, 1]
+
+
+def test_a_new_home_says_from_where_on_lost_runs_are_looked_for(tmp_path: Path) -> None:
+    from dagster._daemon.auto_run_reexecution.event_log_consumer import DAGSTER_EVENT_TYPES, _fetch_persisted_cursors
+
+    prepare_home(tmp_path)
+    make_history(tmp_path)
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        cursors = _fetch_persisted_cursors(instance, DAGSTER_EVENT_TYPES, logging.getLogger("test"))
+        assert cursors == dict.fromkeys(DAGSTER_EVENT_TYPES, 0), "None is what the daemon warns of"
+        instance.daemon_cursor_storage.set_cursor_values(
+            {"EVENT_LOG_CONSUMER_CURSOR-PIPELINE_FAILURE": "7", "EVENT_LOG_CONSUMER_CURSOR-PIPELINE_SUCCESS": "7"}
+        )
+    make_history(tmp_path)
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        cursors = _fetch_persisted_cursors(instance, DAGSTER_EVENT_TYPES, logging.getLogger("test"))
+        assert set(cursors.values()) == {7}
 
 
 @pytest.mark.parametrize("name", DATABASES)
