@@ -129,6 +129,7 @@ class ChunkSender:
                 is_there = tools.in_store(lambda: tools.store.uploads.confirm(key, wanted)) is not None
             if not is_there:
                 tools.bandwidth.take(len(data))
+                tools.patience.check()
                 tools.in_store(lambda: tools.store.put(key, data))
                 tools.tally.sent(len(data))
                 if tools.in_store(lambda: tools.store.uploads.confirm(key, wanted)) is None:

@@ -145,6 +145,7 @@ class FileSender:
             data = cut.read(source, number)
             part = tools.measured(number, data)
             tools.bandwidth.take(len(data))
+            tools.patience.check()
             uploaded: UploadedPart = tools.in_store(lambda: upload.send(number, data, part.checksum))
             tools.tally.sent(len(data))
             tools.in_checkpoint(lambda: tools.checkpoint.add(key, uploaded))

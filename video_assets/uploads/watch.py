@@ -128,12 +128,19 @@ class Watcher:
                 with SourceFile(self.tools.folder, file.name, is_growing=True) as source:
                     self._follow(source)
             self._aside.forget(file.name)
+        except Stopped:
+            raise
         except SourceAway as error:
             _logger.debug("%s", error)  # the next look into the folder says it, and waits
         except FileChanged as error:
             _logger.info("%s; it waits until it is still", error)
         except (UploadError, StoreError) as error:
             self._aside.put(file.name, error)
+        except Exception as error:
+            # A fault of this program with one file must not end what runs unattended for the others.
+            _logger.debug("%s", file.name, exc_info=True)
+            cause = f"met a fault of this program ({type(error).__name__})"
+            self._aside.put(file.name, UploadError(file.name, cause, "Report it; other files go on."))
 
     def _send(self, file: Seen, state: State) -> None:
         tally, begun = self.tools.tally, time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,14 @@ def depot(monkeypatch: pytest.MonkeyPatch) -> Iterator[Depot]:
     with oss_environment(monkeypatch) as server, TcpProxy(f"http://{server.endpoint}") as proxy:
         store = open_store(f"oss://{server.endpoint}/fleet/up")
         yield Depot(server, proxy, f"oss://127.0.0.1:{proxy.port}/fleet/up", store)
+
+
+@pytest.fixture(autouse=True)
+def _locks(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Watchers leave the files of their locks where a test's other files go."""
+    place = str(tmp_path_factory.mktemp("locks"))
+    monkeypatch.setenv("TMPDIR", place)
+    monkeypatch.setattr(tempfile, "tempdir", place)
 
 
 @pytest.fixture
