@@ -5,8 +5,8 @@
 The server sends files by sendfile over loopback and checks no signature (`transfer_server`). Each client is a process
 of its own; the disk is synced between them. s5cmd's seconds are those of its whole process, the others' begin after
 their imports. The wall ends when the files are on the disk: we sync each before it appears, for the others that is done
-and counted after them. We also hold the bytes of an object put at once against its MD5, which the others don't. `ratio`
-is theirs / ours: above 1 we are cheaper. Memory is the peak of the process.
+and counted after them. We also hold the bytes against the CRC64 that S3 has of every object, which s5cmd does not.
+`ratio` is theirs / ours: above 1 we are cheaper. Memory is the peak of the process.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def _ours(target: Path, first: str) -> Callable[[str], None]:
-    """An object streamed from store to store, as the stage `clips` copies."""
+    """An object copied from store to store, as the stage `clips` does."""
     from video_assets.storage.registry import open_store
 
     source, store = open_store(f"s3://{BUCKET}"), open_store(str(target), create=True)

@@ -3,7 +3,8 @@
     python -m benchmarks.transfer_server FOLDER
 
 `GET` and `HEAD` of `/bucket/key`, whole or a range, and a listing of one page. Prints its port. An etag is the MD5 of a
-file of up to 64 MiB, as S3 gives it for an object put at once, and of the form of one put in parts above.
+file of up to 64 MiB, as S3 gives it for an object put at once, and of the form of one put in parts above. The CRC64NVME
+that S3 has of every object is told where it is asked for. Both are summed before the port is printed.
 """
 
 from __future__ import annotations
