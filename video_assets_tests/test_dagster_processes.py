@@ -33,7 +33,7 @@ def starts(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     how: dict[str, Any] = {}
 
     def start(command: list[str], **options: Any) -> None:
-        how.update(options, command=command)
+        how.update(options, command=command, sigint=signal.getsignal(signal.SIGINT))
         raise Started
 
     monkeypatch.setattr(dagster_processes, "subprocess", SimpleNamespace(Popen=start))
@@ -59,6 +59,17 @@ def test_processes_run_where_no_dot_env_is_put_over_the_environment(tmp_path: Pa
         serve(tmp_path, free_port(), {"DAGSTER_HOME": "/other", "VIDEO_ASSETS_WORKERS": "3"}, begin=print)
     assert starts["env"] == {"DAGSTER_HOME": str(tmp_path), "VIDEO_ASSETS_WORKERS": "3"}
     assert not (Path(starts["cwd"]) / ".env").exists()
+
+
+def test_processes_of_an_up_in_the_background_of_a_script_heed_signals(tmp_path: Path, starts: dict[str, Any]) -> None:
+    """A handler is not inherited; that a signal is ignored is."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with pytest.raises(Started):
+            serve(tmp_path, free_port(), {}, begin=print)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert starts["sigint"] != signal.SIG_IGN
 
 
 def test_the_terminal_is_for_what_went_wrong(tmp_path: Path, starts: dict[str, Any]) -> None:

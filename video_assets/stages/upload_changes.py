@@ -59,7 +59,7 @@ def note_made(
     source: SourceStore,
     history: History,
     is_listing: bool = True,
-) -> None:
+) -> bool:
     """Takes what runs have made since the last tick, before anything is looked at.
 
     A manifest that is not what was asked for is compared with what the next look sees: so bytes that a run saw and that
@@ -68,20 +68,26 @@ def note_made(
     Args:
         is_listing: whether the source is listed. An inventory or a list is older than what runs read.
 
+    Returns:
+        Whether that was all: after a week of backfills without the sensor it takes some ticks.
+
     Raises:
         OdpsUnavailable, StoreUnavailable: the manifests cannot be read now.
     """
     if cursor.made_after < 0:
         cursor.made_after = max([0, *(one.record for one in history.made_manifests(-1, 1))])
-        return
+        return True
     deadline = time.monotonic() + CONFIRM_S / 2
     with ThreadPoolExecutor(THREADS, "manifests") as pool:
-        while time.monotonic() < deadline and (records := history.made_manifests(cursor.made_after, BATCH)):
+        while records := history.made_manifests(cursor.made_after, BATCH):
+            if time.monotonic() >= deadline:
+                return False
             last = {one.partition_key: one for one in records}
             made = pool.map(lambda key: _listed(key, tables, source, is_listing=is_listing), last)
             for one, fingerprint in zip(last.values(), made, strict=True):
                 memory.note_made(one.partition_key, fingerprint, one.run_key, cursor.generation, cursor.sweeps)
             cursor.made_after = records[-1].record
+    return True
 
 
 def take_changes(
@@ -93,6 +99,8 @@ def take_changes(
     tables: TableStore,
     source: SourceStore,
     history: History,
+    is_listing: bool = True,
+    knows_made: bool = True,
 ) -> list[Change]:
     """Up to `room` changes, now remembered as asked for.
 
@@ -100,6 +108,9 @@ def take_changes(
     made again. A generation goes on from what was reported last: a tick that is taken again, after a crash or with its
     memory lost, gives the same run key for the same uploads, which Dagster runs once, and no other one again. Where
     that run is over, and the manifest is not what was seen, another is needed.
+
+    Args:
+        knows_made: whether the memory knows all that runs have made; if not, every manifest is looked at first.
     """
     deadline = time.monotonic() + CONFIRM_S
     turns = in_turn(memory.waiting(), first_fresh_date, cursor.served)
@@ -108,6 +119,10 @@ def take_changes(
         while len(taken) < room and time.monotonic() < deadline and (batch := list(islice(turns, BATCH))):
             unsure = [key for key in batch if not memory.asked[key].is_sure]
             made = dict(zip(unsure, pool.map(lambda key: _made(key, tables, source), unsure), strict=True))
+            if not knows_made:
+                sure = [key for key in batch if key not in made]
+                found_made = pool.map(lambda key: _listed(key, tables, source, is_listing=is_listing), sure)
+                made |= dict(zip(sure, found_made, strict=True))
             for key in batch:
                 found, asked = memory.fingerprint(key), memory.asked[key]
                 if key in made and made[key] == found:

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import date as Date
 from datetime import timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from video_assets.keys import content_id
@@ -78,7 +79,13 @@ class UploadWatch:
         listing = open_listing(self.settings, with_files=True)
         is_listing = isinstance(listing.objects, StoreObjects)
         source, history = listing.store, self.history
-        note_made(cursor, memory, tables=self.tables, source=source, history=history, is_listing=is_listing)
+        readers: dict[str, Any] = {
+            "tables": self.tables,
+            "source": source,
+            "history": history,
+            "is_listing": is_listing,
+        }
+        knows_made = note_made(cursor, memory, **readers)
         # After what was made: a run of yesterday may have made a day that nobody may ask for by now.
         memory.drop_before(self.settings.start_date.isoformat())
         step = _Step(cursor, memory, listing, now)
@@ -89,15 +96,14 @@ class UploadWatch:
             step.check_something_was_seen(listing.store.uri)
         else:
             step.take_whole()
-        unmatched_run_key = step.end_sweep(history, self.tables)
+        unmatched_run_key = step.end_sweep(self.history, self.tables)
         changes = take_changes(
             cursor,
             memory,
             self.limits.runs,
             first_fresh_date=self._window_days(listing)[0].isoformat(),
-            tables=self.tables,
-            source=source,
-            history=history,
+            knows_made=knows_made,
+            **readers,
         )
         if changes and is_listing:
             listing.saw_news()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import time
@@ -16,6 +17,8 @@ from video_assets.settings import Settings
 from video_assets.sources import upload_scan, upload_window
 from video_assets.sources.partition_scan import GONE
 from video_assets.sources.upload_cursor import CursorError
+from video_assets.sources.upload_memory import memory_name
+from video_assets.stages import upload_watch
 from video_assets.stages.manifest import build_manifest, build_unmatched
 from video_assets.stages.upload_changes import MadeManifest
 from video_assets.stages.upload_watch import Limits, Tick, UploadWatch
@@ -389,6 +392,35 @@ def test_what_a_tick_that_died_has_run_is_made_again_where_it_saw_other_bytes(fl
     (again,) = fleet.run(fleet.tick())
     assert again != died
     assert come_to_rest(fleet) == 0
+
+
+def test_a_sensor_that_was_off_while_others_made_more_than_it_takes_in_at_once_asks_for_none_of_it(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for vehicle in range(3):
+        fleet.put(f"veh-{vehicle}/{OLD}/front/083000.mp4")
+    fleet.run(fleet.tick())
+    for vehicle in range(3):
+        fleet.put(f"veh-{vehicle}/{OLD}/rear/083000.mp4")
+    fleet.make(KEY)
+    monkeypatch.setattr(upload_watch, "note_made", lambda *_, **__: False)
+    assert {change.partition_key for change in fleet.tick().changes} == {f"{OLD}|veh-0", f"{OLD}|veh-2"}
+
+
+def test_a_memory_of_the_version_before_is_read(fleet: Fleet) -> None:
+    import pyarrow.parquet as pq
+
+    fleet.put(f"veh-1/{OLD}/front/083000.mp4")
+    fleet.run(fleet.tick())
+    fleet.tick()
+    (key, *_) = [key for key in fleet.memories() if key == uploads_seen_key(json.loads(fleet.cursor or "")["memory"])]
+    sink = io.BytesIO()
+    pq.write_table(pq.read_table(io.BytesIO(fleet.tables.store.get(key))).drop_columns(["doubted"]), sink)
+    name = memory_name(sink.getvalue())
+    fleet.tables.store.put(uploads_seen_key(name), sink.getvalue())
+    fleet.cursor = json.dumps({**json.loads(fleet.cursor or ""), "memory": name})
+    tick = fleet.tick()
+    assert (tick.changes, "anew" in tick.text) == ([], False)
 
 
 def test_a_run_key_is_not_used_again_for_what_its_run_did_not_see(fleet: Fleet) -> None:
