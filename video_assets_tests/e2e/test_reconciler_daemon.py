@@ -13,7 +13,7 @@ from video_assets_tests.e2e.fleet import Fleet
 from video_assets_tests.e2e.test_dagster_processes import ROOT, eventually, running
 from video_assets_tests.e2e.test_sensor_daemon import upload
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 DAY = Partition("2026-02-03", "veh-9")
 WORKSPACE = """load_from:
@@ -37,10 +37,10 @@ def test_a_table_that_was_lost_is_found_and_made_again(tmp_path: Path) -> None:
         running(fleet, "dagster-daemon", "run", "-w", str(workspace)),
         dg.DagsterInstance.from_config(str(fleet.home)) as instance,
     ):
-        eventually(lambda: fleet.tables.version(VECTOR_INDEX, DAY), 200)
+        eventually(lambda: fleet.tables.version(VECTOR_INDEX, DAY), 400)
         before = fleet.objects()
         fleet.tables.store.delete(data_key(FRAMES.name, DAY))
-        eventually(lambda: fleet.tables.version(FRAMES, DAY), 200)
+        eventually(lambda: fleet.tables.version(FRAMES, DAY), 300)
         eventually(lambda: "SUCCESS" in reconciled(instance), 100)
     # The day's roll-up is made after it, in a run of its own.
     stages = [stage for stage in fleet.json("status")["stages"] if stage["stage"] != FLEET_DAILY.name]
