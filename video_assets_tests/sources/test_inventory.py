@@ -74,7 +74,7 @@ def test_the_rows_are_those_of_a_listing(bucket: Bucket, file_format: str) -> No
     if bucket.inventory.is_oss and file_format == "Parquet":
         pytest.skip("OSS writes CSV")
     rows = bucket.inventory.rows_of(reversed(KEYS))
-    bucket.inventory.write(rows, HOUR_AGO, file_format, files=3)
+    bucket.inventory.write(rows, datetime.now(UTC) - timedelta(minutes=61), file_format, files=3)
     listed, inventoried = bucket.manifest(inventory=None), bucket.manifest()
     assert without_source(inventoried.fold.rows.to_pylist()) == without_source(listed.fold.rows.to_pylist())
     assert len(listed.fold.rows) == 2

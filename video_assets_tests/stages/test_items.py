@@ -89,7 +89,7 @@ def test_one_bad_item_keeps_its_identity_and_stops_nothing(tables: ParquetTables
 
 
 def test_a_hanging_item_costs_its_timeout(tables: ParquetTables) -> None:
-    found = rows(run(tables, {"hangs": Behaviour(sleep_s=60), "good": Behaviour()}, item_timeout_s=1.0))
+    found = rows(run(tables, {"hangs": Behaviour(sleep_s=60), "good": Behaviour()}, item_timeout_s=5.0))
     assert found["hangs"]["error_stage"] == "timeout"
     assert found["good"]["status"] == "ok"
 
