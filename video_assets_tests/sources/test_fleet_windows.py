@@ -149,16 +149,17 @@ def test_every_window_with_footage_is_found_and_none_is_asked_twice(
     assert service.fetch(windows, recheck_s=0.0) == {"earlier": len(there), "missing": count - len(there)}
 
 
+@pytest.mark.parametrize("count", [300, pytest.param(2880, marks=pytest.mark.slow)])
 def test_sparse_leaves_what_is_behind_holes_and_says_how_much(
-    service: Service, capsys: pytest.CaptureFixture[str]
+    service: Service, count: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    windows, there = with_holes(300, 0.3, 2)
+    windows, there = with_holes(count, 0.3, 2)
     service.api.bags = {("veh-1", "front", start): b"#ROSBAG V2.0\n" + b"x" * 9_000 for start in there}
     counts = service.fetch(windows, sparse=True)
     assert counts["left"] > 0
-    assert sum(counts.values()) == 300
+    assert sum(counts.values()) == count
     with capsys.disabled():
-        print(f"\nsparse: {counts['saved'] / len(there):.0%} found, {counts['left'] / 300:.0%} of the requests saved")
+        print(f"\nsparse: {counts['saved'] / len(there):.0%} found, {counts['left'] / count:.0%} of the requests saved")
     assert service.fetch(windows)["saved"] == len(there) - counts["saved"], "they were unknown, not missing"
 
 
