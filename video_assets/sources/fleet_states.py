@@ -95,7 +95,7 @@ class FolderWindows:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a", encoding="utf-8") as file:
             # On a line of its own, whatever a kill left behind.
-            file.write(f"\n{window.start_s} {state} {known.at_s:.0f}\n")
+            file.write(f"\n{window.start_s} {state} {int(known.at_s)}\n")  # Cut off: rounded up, it would lie ahead.
 
     def has_bag(self, window: Window) -> bool:
         return self._place(window).is_file()
