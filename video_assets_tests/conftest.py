@@ -32,10 +32,8 @@ def _signals_end_processes() -> None:
     """A process that a test starts inherits what this one ignores. A shell that puts pytest in the background has it
     ignore SIGINT; after a run in this process, Dagster has SIGTERM do what SIGINT does, and so ignored too.
     """
-    left_behind = (signal.SIG_IGN, signal.default_int_handler, None)
-    for number, handler in ((signal.SIGTERM, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
-        if signal.getsignal(number) in left_behind:
-            signal.signal(number, handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

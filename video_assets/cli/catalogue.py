@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import signal
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from video_assets.cli.output import JsonOption, errors_in_words, print_json, print_table
+from video_assets.cli.stop_signals import stopped_by_signals
 from video_assets.plural import counted
 
 if TYPE_CHECKING:
     from video_assets.settings import Settings
     from video_assets.sources.catalogue.status import CatalogueStatus
+
+_STOPPING = "Stopping: the records in hand are finished first. Once more ends at once; nothing is lost by that."
 
 catalogue_app = typer.Typer(no_args_is_help=True, help="A Postgres table that says what videos there are.")
 
@@ -112,31 +112,10 @@ def _run(
             say,
             detail,
         )
-        stack.enter_context(_stopped_by_signals(stop, say))
+        stack.enter_context(stopped_by_signals(stop, lambda: say(_STOPPING)))
         counts = run.run()
     say(f"{'Stopped' if stop.is_set() else 'Nothing more is due'}: {counts}.")
     return asdict(counts), stop.is_set()
-
-
-@contextmanager
-def _stopped_by_signals(stop: threading.Event, say: Any) -> Iterator[None]:
-    """The first SIGINT or SIGTERM sets `stop`; the next ends the process at once."""
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in signals}
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        stop.set()
-        for one in signals:
-            signal.signal(one, signal.SIG_DFL)
-        say("Stopping: the records in hand are finished first. Once more ends at once; nothing is lost by that.")
-
-    for number in signals:
-        signal.signal(number, on_signal)
-    try:
-        yield
-    finally:
-        for number in signals:
-            signal.signal(number, before[number])
 
 
 def _tell_what_is_due(settings: Settings, batch_size: int, as_json: bool) -> None:

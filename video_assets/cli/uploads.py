@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from video_assets.cli.output import JsonOption, errors_in_words, print_json, print_table
+from video_assets.cli.stop_signals import stopped_by_signals
 
 if TYPE_CHECKING:
     from video_assets.storage.object_store import ObjectStore
@@ -58,7 +58,9 @@ def upload_watch(
         typer.Option("--abandoned-after", min=1, help="Hours after which uploads of files long gone are aborted."),
     ] = 168.0,
 ) -> None:
-    """Uploads what lies in a folder and what comes into it, for as long as it runs. SIGTERM and Ctrl-C end it."""
+    """Uploads what lies in a folder and what comes into it, for as long as it runs. SIGTERM and Ctrl-C end it; once
+    more, at once.
+    """
     from video_assets.uploads.errors import Stopped
     from video_assets.uploads.patience import Patience
     from video_assets.uploads.tools import WatchOptions
@@ -80,9 +82,7 @@ def upload_watch(
             extensions=_extensions(),
         )
         stop = Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
-        with suppress(Stopped):
+        with stopped_by_signals(stop), suppress(Stopped):
             places = Patience(stop).until_done("store", lambda: _places(folder, to, checkpoint))
             Watcher(*places, options, stop).run()
     # A part that is still on its way must not hold up the end; it is sent again.

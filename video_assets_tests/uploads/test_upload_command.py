@@ -111,3 +111,9 @@ def test_the_checkpoint_is_a_setting_too(folder: Path, monkeypatch: pytest.Monke
     told = call("status", "videos", "--to", "store")
     assert "the checkpoint: has the unknown scheme 'mysql'" in told.output
     assert "s3cret" not in told.output
+
+
+def test_bug_a_watcher_that_could_not_start_left_its_handling_of_signals(folder: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    assert call("watch", str(folder), "--to", "ftp://bucket").exit_code != 0
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
