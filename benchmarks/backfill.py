@@ -34,9 +34,10 @@ _SEE = """
 import dagster as dg
 from video_assets.defs.launch import report_uploads
 from video_assets.defs.resources import deployment
-from video_assets.stages.manifest import open_listing, scan_source
+from video_assets.sources.registry import open_source
+from video_assets.stages.manifest_scan import scan_source
 settings, tables = deployment()
-scans = scan_source(open_listing(settings), tables)
+scans = scan_source(open_source(settings), tables)
 with dg.DagsterInstance.get() as instance:
     instance.add_dynamic_partitions("vehicle", sorted({partition.vehicle for partition in scans}))
     report_uploads(instance, scans)

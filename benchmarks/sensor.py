@@ -152,8 +152,8 @@ class _Sensor:
     def take_for_made(self) -> None:
         """Every partition that waits counts as asked for: the state of a fleet that has long been running."""
         from video_assets.settings import load_settings
-        from video_assets.sources.upload_cursor import UploadCursor
-        from video_assets.sources.upload_memory import Asked
+        from video_assets.sources.upload_scan.cursor import UploadCursor
+        from video_assets.sources.upload_scan.memory import Asked
         from video_assets.stages.upload_state import recall, remember
         from video_assets.storage.registry import open_store
 

@@ -87,10 +87,10 @@ def _run(
     from video_assets.sources.catalogue.catalogue import open_claims, open_database, worker_name
     from video_assets.sources.catalogue.checkpoint import FileCheckpoint, TableCheckpoint
     from video_assets.sources.catalogue.lease import Lease
+    from video_assets.sources.registry import open_source
     from video_assets.stages.catalogue_partition import PartitionVideos
     from video_assets.stages.catalogue_run import CatalogueRun
     from video_assets.stages.frames import require_sampling
-    from video_assets.stages.manifest import open_listing
     from video_assets.table_store.registry import open_tables
 
     stop, worker = threading.Event(), worker_name()
@@ -102,7 +102,7 @@ def _run(
         lease = stack.enter_context(Lease(renewing, say))
         tables = open_tables(settings, create=True)
         run = CatalogueRun(
-            PartitionVideos(open_listing(settings), tables, settings),
+            PartitionVideos(open_source(settings), tables, settings),
             claims,
             lease,
             FileCheckpoint(settings.catalogue_checkpoint_file) if checkpoint == "file" else TableCheckpoint(database),

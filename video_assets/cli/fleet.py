@@ -77,9 +77,9 @@ def _run_fleet(
     from rich.console import Console
 
     from video_assets.settings import load_settings
-    from video_assets.sources.fleet_fetch import FetchResult, FleetFetch
-    from video_assets.sources.fleet_states import Camera
-    from video_assets.sources.fleet_windows import chosen_windows
+    from video_assets.sources.fleet.fetch import FetchResult, FleetFetch
+    from video_assets.sources.fleet.states import Camera
+    from video_assets.sources.fleet.windows import chosen_windows
 
     settings = load_settings()
     day, windows = chosen_windows(settings, date.date() if date else None, *chosen)

@@ -24,8 +24,9 @@ from video_assets.defs.resources import deployment
 from video_assets.environment import environment
 from video_assets.keys import Partition
 from video_assets.sources.partition_scan import PartitionScan
+from video_assets.sources.registry import open_source
 from video_assets.stages.fleet_windows import newest_partitions
-from video_assets.stages.manifest import open_listing, scan_source
+from video_assets.stages.manifest_scan import scan_source
 from video_assets.stages.upload_changes import MadeManifest
 from video_assets.tables import VIDEO_MANIFEST
 
@@ -65,7 +66,7 @@ def materialize_source(defs: dg.Definitions, begin: Callable[[str], None]) -> It
         begin: called with the name of each run before it starts.
     """
     settings, tables = deployment()
-    scans = scan_source(open_listing(settings, with_files=True), tables) if settings.has_source else {}
+    scans = scan_source(open_source(settings, with_files=True), tables) if settings.has_source else {}
     asked = newest_partitions(settings, datetime.now(UTC))
     partitions = sorted({*scans, *asked})
     with _instance() as instance:

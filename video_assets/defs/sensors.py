@@ -10,7 +10,7 @@ from video_assets.defs.jobs import chain_job, unmatched_job
 from video_assets.defs.launch import UploadHistory, upload_event
 from video_assets.defs.partitions import vehicles
 from video_assets.defs.resources import deployment
-from video_assets.sources.upload_turns import vehicle_of
+from video_assets.sources.upload_scan.turns import vehicle_of
 from video_assets.stages.upload_watch import Limits, Tick, UploadWatch
 from video_assets.storage.object_store import StoreUnavailable
 from video_assets.storage.registry import open_store

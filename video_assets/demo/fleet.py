@@ -25,7 +25,7 @@ from video_assets.demo.footage import (
     videos_in,
 )
 from video_assets.settings import Settings
-from video_assets.sources.fleet_windows import Window, day_windows, newest_day
+from video_assets.sources.fleet.windows import Window, day_windows, newest_day
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -17,9 +17,9 @@ from video_assets.demo.home import DemoHome
 from video_assets.demo.uploads import lay_out_at
 from video_assets.search.query import search_text
 from video_assets.settings import Settings, load_settings
+from video_assets.sources.registry import open_source
 from video_assets.stages.fleet_windows import draw_availability
 from video_assets.stages.frames import draw_contact_sheet
-from video_assets.stages.manifest import open_listing
 from video_assets.stages.status import chain_status
 from video_assets.storage.registry import open_store
 from video_assets.table_store.registry import open_tables
@@ -111,7 +111,7 @@ def _print_stages(console: Console, tables: TableStore, settings: Settings) -> N
 
 
 def _print_passed_over(console: Console, settings: Settings) -> None:
-    listing = open_listing(settings)
+    listing = open_source(settings)
     for _ in listing.everything():
         pass
     for reason, count in sorted(listing.skipped.items()):

@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 from video_assets.doctor.finding import Finding
 from video_assets.plural import counted
 from video_assets.settings import Settings
-from video_assets.sources.fleet_fetch import fleet_client
-from video_assets.sources.fleet_windows import day_windows, newest_day
+from video_assets.sources.fleet.fetch import fleet_client
+from video_assets.sources.fleet.windows import day_windows, newest_day
 
 
 def fleet_finding(settings: Settings) -> Finding | None:

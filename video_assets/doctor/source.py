@@ -28,13 +28,13 @@ def source_finding(settings: Settings) -> Finding | None:
 
     None where a catalogue names the videos: nothing is listed.
     """
-    from video_assets.stages.manifest import open_listing
+    from video_assets.sources.registry import open_source
 
     if settings.catalogue_url is not None:
         return None
     named = _named(settings)
     try:
-        listing = open_listing(settings)
+        listing = open_source(settings)
         uploads = list(islice(listing.everything(), SAMPLE))
     except StoreUnavailable as error:
         return Finding("source", "failed", f"{named} {error.cause}", error.remedy)

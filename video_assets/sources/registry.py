@@ -15,7 +15,9 @@ from video_assets.sources.video_list import VideoList
 from video_assets.storage.registry import open_store
 
 
-def open_source(settings: Settings, *, with_files: bool, report: Callable[[str], None] | None = None) -> Listing:
+def open_source(
+    settings: Settings, *, with_files: bool = False, report: Callable[[str], None] | None = None
+) -> Listing:
     """The source of a deployment, ready to be read.
 
     Args:

@@ -21,7 +21,8 @@ from video_assets.stages.clips import build_clips, clip_items, make_clip
 from video_assets.stages.embeddings import build_embeddings, embed_clip, embedding_items
 from video_assets.stages.frames import build_frames, frame_items, make_frames, require_sampling
 from video_assets.stages.items import Report, work_ahead
-from video_assets.stages.manifest import add_to_manifest, manifest_rows
+from video_assets.stages.manifest import add_to_manifest
+from video_assets.stages.manifest_rows import manifest_rows
 from video_assets.stages.vector_index import build_index
 from video_assets.storage.registry import open_store
 from video_assets.table_store.table_store import WRITER_WAIT_S, CommitConflict, Fold, TableStore

@@ -25,7 +25,7 @@ from video_assets.errors import VideoAssetsError
 from video_assets.plural import counted
 from video_assets.settings import Settings
 from video_assets.sources.listing import skip_reason
-from video_assets.stages.manifest import last_modified_text
+from video_assets.stages.manifest_rows import last_modified_text
 from video_assets.storage.object_store import ObjectInfo, ObjectStore
 from video_assets.storage.registry import open_store
 from video_assets.table_store.odps import make_table

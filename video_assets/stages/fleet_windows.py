@@ -19,11 +19,11 @@ import pyarrow as pa
 
 from video_assets.keys import Partition
 from video_assets.settings import Settings, SettingsError, variable
-from video_assets.sources.fleet_client import FleetClient
-from video_assets.sources.fleet_fetch import FetchResult, FleetFetch, fleet_client
-from video_assets.sources.fleet_states import Camera, Known
-from video_assets.sources.fleet_store import CameraWindow, StoreWindows
-from video_assets.sources.fleet_windows import InvalidWindows, Window, check_day, day_windows, newest_day
+from video_assets.sources.fleet.client import FleetClient
+from video_assets.sources.fleet.fetch import FetchResult, FleetFetch, fleet_client
+from video_assets.sources.fleet.states import Camera, Known
+from video_assets.sources.fleet.store import CameraWindow, StoreWindows
+from video_assets.sources.fleet.windows import InvalidWindows, Window, check_day, day_windows, newest_day
 from video_assets.stages.items import Row, failed_row
 from video_assets.storage.object_store import ObjectInfo
 from video_assets.storage.registry import open_store

@@ -1,14 +1,10 @@
-"""`video_manifest`: what videos a vehicle's day has. `unmatched`: what belongs to no vehicle or day."""
+"""`video_manifest`: what videos a vehicle's day has."""
 
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
-
-import pyarrow as pa
 
 from video_assets.keys import Partition, without_endpoint
 from video_assets.path_template import Unmatched
@@ -18,19 +14,14 @@ from video_assets.sources.partition_scan import PartitionScan, Upload
 from video_assets.sources.registry import open_source
 from video_assets.sources.source_objects import SourceStore
 from video_assets.stages.deletions import NOTHING_REMOVED, OnSourceDelete, Removal, RemovedVideos, decide_removal
-from video_assets.stages.items import Row, failed_row
+from video_assets.stages.items import Row
+from video_assets.stages.manifest_rows import bag_rows, earlier_rows, recipe, upload_row
+from video_assets.stages.manifest_scan import MadeOf, scan_of
 from video_assets.storage.chunk_metadata import split_stream_key
-from video_assets.storage.object_store import ObjectInfo, ObjectNotFound, ObjectUnreadable
+from video_assets.storage.object_store import ObjectNotFound, ObjectUnreadable
 from video_assets.storage.registry import open_store
-from video_assets.table_store.provenance import Recipe
-from video_assets.table_store.table_store import Fold, PartitionNotFound, TableStore
-from video_assets.tables import FLEET_WINDOWS, OK, UNMATCHED, VIDEO_MANIFEST
-
-CODE_VERSION = "1"
-"""Raised when the same listing would give other rows."""
-
-FLEET_API = "fleet_api"
-"""The column `source` of bags of a fleet's batch API."""
+from video_assets.table_store.table_store import Fold, TableStore
+from video_assets.tables import VIDEO_MANIFEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,26 +35,6 @@ class Manifest:
     skipped: dict[str, int]
     examples: list[str]
     removal: Removal = NOTHING_REMOVED
-
-
-def open_listing(
-    settings: Settings, *, with_files: bool = False, report: Callable[[str], None] | None = None
-) -> Listing:
-    """The source of a deployment, ready to be read; whether with its listing files, see `open_source`."""
-    return open_source(settings, with_files=with_files, report=report)
-
-
-def recipe(settings: Settings) -> Recipe:
-    """What decides which rows of the source are a partition's, and what they say."""
-    return Recipe(
-        CODE_VERSION,
-        {
-            "path_template": settings.path_template,
-            "video_extensions": ",".join(settings.video_extensions),
-            "timezone": settings.timezone,
-            "path_timezone": settings.path_timezone or settings.timezone,
-        },
-    )
 
 
 def build_manifest(
@@ -84,10 +55,10 @@ def build_manifest(
     # With neither, what is missing is told.
     listing = None
     if settings.has_source or not settings.has_fleet:
-        listing = open_listing(settings, with_files=True, report=report)
+        listing = open_source(settings, with_files=True, report=report)
     base = tables.version(VIDEO_MANIFEST, partition)
-    earlier = _earlier(tables, partition)
-    bags, bags_version = _bags(partition, tables) if settings.has_fleet else ([], None)
+    earlier = earlier_rows(tables, partition)
+    bags, bags_version = bag_rows(partition, tables) if settings.has_fleet else ([], None)
     found = _Found([], earlier)
     if listing is not None:
         found = _of_listing(partition, listing, earlier, bags, settings, on_source_delete)
@@ -131,7 +102,7 @@ def _of_listing(
     on_source_delete: OnSourceDelete | None,
 ) -> _Found:
     found = list(listing.partition(partition))
-    uploads = [_row(listing, upload) for upload in found]
+    uploads = [upload_row(listing, upload) for upload in found]
     # By what they name: a row of the same video through another endpoint is the same row.
     listed = {without_endpoint(row["video_path"]) for row in (*uploads, *bags)}
     named = {_name_in_stream(row) for row in uploads} - {None}
@@ -144,31 +115,14 @@ def _of_listing(
     return _Found(uploads, [row for row in kept if row["video_path"] not in removal.paths], scan, removal)
 
 
-@dataclass(frozen=True, slots=True)
-class MadeOf:
-    """Data versions of what a manifest is made of: the uploads, and the day of `fleet_windows` if there was one."""
-
-    uploads: str
-    bags: str | None
-
-    def __str__(self) -> str:
-        return self.uploads if self.bags is None else f"{self.uploads}+{self.bags}"
-
-
-def parts_of(upstream_version: str | None) -> MadeOf:
-    """The parts of a manifest's `upstream_version`."""
-    uploads, plus, bags = (upstream_version or "").partition("+")
-    return MadeOf(uploads, bags if plus else None)
-
-
 def add_to_manifest(
     partition: Partition, uploads: Iterable[Upload], listing: Listing, *, tables: TableStore, settings: Settings
 ) -> Fold:
     """The partition's manifest with these uploads, in place of earlier versions of theirs; the other rows stay."""
     base = tables.version(VIDEO_MANIFEST, partition)
-    rows = [_row(listing, upload) for upload in uploads]
+    rows = [upload_row(listing, upload) for upload in uploads]
     added = {without_endpoint(row["video_path"]) for row in rows}
-    rows += [row for row in _earlier(tables, partition) if without_endpoint(row["video_path"]) not in added]
+    rows += [row for row in earlier_rows(tables, partition) if without_endpoint(row["video_path"]) not in added]
     table = VIDEO_MANIFEST.rows(sorted(rows, key=lambda row: row["video_path"]))
     return Fold(
         VIDEO_MANIFEST,
@@ -176,14 +130,9 @@ def add_to_manifest(
         table,
         base,
         made=len(added),
-        upstream_version=_scan(table.to_pylist(), listing.store).fingerprint,
+        upstream_version=scan_of(table.to_pylist(), listing.store).fingerprint,
         recipe=recipe(settings),
     )
-
-
-def manifest_rows(uploads: Iterable[Upload], listing: Listing) -> pa.Table:
-    """The rows of a manifest that uploads are."""
-    return VIDEO_MANIFEST.rows([_row(listing, upload) for upload in uploads])
 
 
 def _remove(
@@ -253,125 +202,11 @@ def _still(row: Row, partition: Partition, listing: Listing) -> _Stays | None:
     return None if elsewhere else _Stays(back, is_due=reason in (None, "settling"))
 
 
-def build_unmatched(*, tables: TableStore, settings: Settings, report: Callable[[str], None] | None = None) -> Manifest:
-    """Reads the whole source for the videos that belong to no partition."""
-    listing = open_listing(settings, with_files=True, report=report)
-    base = tables.version(UNMATCHED, None)
-    deque(listing.everything(), maxlen=0)
-    rows = [
-        failed_row({**_object(listing.store, upload.info), "source": listing.objects.kind}, "match", upload.reason)
-        for upload in listing.unmatched
-    ]
-    table = UNMATCHED.rows(sorted(rows, key=lambda row: row["video_path"]))
-    version = listing.unmatched_fingerprint()
-    fold = Fold(UNMATCHED, None, table, base, upstream_version=version, recipe=recipe(settings))
-    return Manifest(fold, dict(listing.skipped), listing.named_examples())
-
-
-def scan_source(listing: Listing, tables: TableStore) -> dict[Partition, PartitionScan]:
-    """Every partition that has uploads, and (empty) those whose manifest has some that are gone."""
-    scans = listing.scans()
-    for partition in tables.partitions(VIDEO_MANIFEST):
-        if partition not in scans:
-            before = manifest_scan(partition, tables, listing.store)
-            if before is not None and before.videos:
-                scans[partition] = PartitionScan()
-    return scans
-
-
-def manifest_scan(partition: Partition, tables: TableStore, source: SourceStore) -> PartitionScan | None:
-    """What the committed manifest has of the source's present objects; None where there is no manifest."""
-    try:
-        rows = tables.read(VIDEO_MANIFEST, partition).to_pylist()
-    except PartitionNotFound:
-        return None
-    return _scan(rows, source)
-
-
-def listed_fingerprint(partition: Partition, tables: TableStore) -> str | None:
-    """The fingerprint of what the committed manifest was made of; None where that is not known."""
-    provenance = tables.provenance(VIDEO_MANIFEST, partition)
-    return (parts_of(provenance.upstream_version).uploads or None) if provenance else None
-
-
-def unmatched_made(tables: TableStore) -> str | None:
-    """The fingerprint of the unmatched videos that the committed table lists, empty for none; None: not known."""
-    if (provenance := tables.provenance(UNMATCHED, None)) is not None:
-        return provenance.upstream_version
-    return "" if tables.version(UNMATCHED, None) is None else None
-
-
 def _made_of(uploads: list[Upload], stays: list[_Stays], source: SourceStore) -> PartitionScan:
     """What a manifest was made of: what was listed, and the earlier versions of what is being overwritten, of which no
     look can say so. Not what the settings pass over by now: no further run would change that.
     """
-    scan = _scan([one.row for one in stays if one.is_due], source)
+    scan = scan_of([one.row for one in stays if one.is_due], source)
     for upload in uploads:
         scan.add(upload.info.key, upload.info.size_bytes, upload.info.etag)
     return scan
-
-
-def _scan(rows: list[Row], source: SourceStore) -> PartitionScan:
-    """The present uploads among a manifest's rows, as a scan of the source sees them."""
-    scan = PartitionScan()
-    for row in rows:
-        is_upload = row["source_deleted_at"] is None and row["source"] != FLEET_API
-        key = source.key_of(row["video_path"]) if is_upload else None
-        if key is not None:
-            scan.add(key, row["size_bytes"], row["etag"])
-    return scan
-
-
-def last_modified_text(time: datetime) -> str:
-    """`YYYY-MM-DD HH:MM:SS` of an aware UTC time, as every backend stores it (SPEC M1)."""
-    return time.strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _object(store: SourceStore, info: ObjectInfo) -> Row:
-    return {
-        "video_path": store.uri_of(info.key),
-        "size_bytes": info.size_bytes,
-        "last_modified": last_modified_text(info.last_modified),
-        "etag": info.etag,
-    }
-
-
-def _row(listing: Listing, upload: Upload) -> Row:
-    return {
-        **_object(listing.store, upload.info),
-        "camera": upload.fields.camera,
-        "start_time": upload.fields.start_time,
-        "source": listing.objects.kind,
-        "status": OK,
-        "attempts": 1,
-    }
-
-
-def _bags(partition: Partition, tables: TableStore) -> tuple[list[Row], str | None]:
-    """The rows of the day's bags, and the data version of what says so; None where the day was not asked for."""
-    # Read before the rows: where another run commits between, they are newer than what is noted, and made again later.
-    windows = tables.provenance(FLEET_WINDOWS, partition)
-    try:
-        rows = tables.read(FLEET_WINDOWS, partition).to_pylist()
-    except PartitionNotFound:
-        return [], None
-    version = windows.data_version if windows else None
-    return [_bag_row(row) for row in rows if row["bag_uri"] is not None], version
-
-
-def _bag_row(bag: Row) -> Row:
-    return {
-        "video_path": bag["bag_uri"],
-        **{name: bag[name] for name in ("size_bytes", "last_modified", "etag", "camera", "start_time")},
-        "source": FLEET_API,
-        "status": OK,
-        "attempts": 1,
-    }
-
-
-def _earlier(tables: TableStore, partition: Partition) -> list[Row]:
-    try:
-        rows: list[Row] = tables.read(VIDEO_MANIFEST, partition).to_pylist()
-    except PartitionNotFound:
-        return []
-    return rows

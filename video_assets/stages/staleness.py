@@ -11,7 +11,16 @@ from typing import Literal
 
 from video_assets.keys import Partition, content_id
 from video_assets.settings import Settings
-from video_assets.stages import clips, embeddings, fleet_daily, fleet_windows, frames, manifest, vector_index
+from video_assets.stages import (
+    clips,
+    embeddings,
+    fleet_daily,
+    fleet_windows,
+    frames,
+    manifest_rows,
+    manifest_scan,
+    vector_index,
+)
 from video_assets.table_store.provenance import Provenance, Recipe
 from video_assets.table_store.table_store import TableStore
 from video_assets.tables import (
@@ -26,7 +35,7 @@ from video_assets.tables import (
 )
 
 RECIPES: Mapping[str, Callable[[Settings], Recipe]] = {
-    VIDEO_MANIFEST.name: manifest.recipe,
+    VIDEO_MANIFEST.name: manifest_rows.recipe,
     CLIPS.name: clips.recipe,
     FRAMES.name: frames.recipe,
     EMBEDDINGS.name: embeddings.recipe,
@@ -128,7 +137,7 @@ def _manifest_reasons(
     stored: Provenance, now: Recipe, uploads: str | None, windows: Provenance | None
 ) -> tuple[str, ...]:
     """A manifest may be made of two things, and nobody may have looked at one of them."""
-    made_of = manifest.parts_of(stored.upstream_version)
+    made_of = manifest_scan.parts_of(stored.upstream_version)
     changed = uploads is not None and made_of.uploads != uploads
     reasons = ["the uploads changed since"] if changed else []
     if windows is not None and made_of.bags != windows.data_version:

@@ -12,10 +12,10 @@ from typing import Protocol
 from video_assets.keys import Partition
 from video_assets.sources.partition_scan import GONE
 from video_assets.sources.source_objects import SourceStore
-from video_assets.sources.upload_cursor import Change, UploadCursor
-from video_assets.sources.upload_memory import Asked, UploadMemory
-from video_assets.sources.upload_turns import in_turn, vehicle_of
-from video_assets.stages.manifest import listed_fingerprint, manifest_scan
+from video_assets.sources.upload_scan.cursor import Change, UploadCursor
+from video_assets.sources.upload_scan.memory import Asked, UploadMemory
+from video_assets.sources.upload_scan.turns import in_turn, vehicle_of
+from video_assets.stages.manifest_scan import listed_fingerprint, manifest_scan
 from video_assets.table_store.odps_errors import OdpsUnavailable
 from video_assets.table_store.table_store import TableError, TableStore
 

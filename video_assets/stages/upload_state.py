@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 
 from video_assets.keys import UPLOADS_SEEN, uploads_seen_key
 from video_assets.settings import Settings
-from video_assets.sources.upload_cursor import UploadCursor
-from video_assets.sources.upload_memory import MemoryDamaged, UploadMemory, dump_memory, load_memory, memory_name
+from video_assets.sources.upload_scan.cursor import UploadCursor
+from video_assets.sources.upload_scan.memory import MemoryDamaged, UploadMemory, dump_memory, load_memory, memory_name
 from video_assets.storage.object_store import ObjectNotFound, ObjectStore
 
 FORGET_AFTER = timedelta(minutes=10)

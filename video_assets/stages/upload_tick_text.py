@@ -6,10 +6,10 @@ from collections import Counter
 from datetime import UTC, datetime
 
 from video_assets.plural import counted
-from video_assets.sources.upload_cursor import UploadCursor
-from video_assets.sources.upload_memory import UploadMemory
-from video_assets.sources.upload_sweep import Sweep
-from video_assets.sources.upload_window import Window
+from video_assets.sources.upload_scan.cursor import UploadCursor
+from video_assets.sources.upload_scan.memory import UploadMemory
+from video_assets.sources.upload_scan.sweep import Sweep
+from video_assets.sources.upload_scan.window import Window
 
 
 def tick_text(

@@ -18,14 +18,15 @@ from video_assets.keys import content_id
 from video_assets.settings import Settings
 from video_assets.sources.listing import Listing
 from video_assets.sources.partition_scan import PartitionScan
+from video_assets.sources.registry import open_source
 from video_assets.sources.source_objects import StoreObjects
-from video_assets.sources.upload_cursor import Change, UploadCursor
-from video_assets.sources.upload_memory import UploadMemory
-from video_assets.sources.upload_scan import Budget, whole_look
-from video_assets.sources.upload_scan_layout import layout_of
-from video_assets.sources.upload_sweep import Sweep, SweepPosition, sweep_within
-from video_assets.sources.upload_window import AFTER_ALL, Window, look_back
-from video_assets.stages.manifest import open_listing, unmatched_made
+from video_assets.sources.upload_scan.cursor import Change, UploadCursor
+from video_assets.sources.upload_scan.layout import layout_of
+from video_assets.sources.upload_scan.memory import UploadMemory
+from video_assets.sources.upload_scan.scan import Budget, whole_look
+from video_assets.sources.upload_scan.sweep import Sweep, SweepPosition, sweep_within
+from video_assets.sources.upload_scan.window import AFTER_ALL, Window, look_back
+from video_assets.stages.unmatched import unmatched_made
 from video_assets.stages.upload_changes import History, note_made, take_changes
 from video_assets.stages.upload_state import forget_older, recall, remember
 from video_assets.stages.upload_tick_text import tick_text
@@ -76,7 +77,7 @@ class UploadWatch:
         begun, now = time.monotonic(), int(time.time())
         cursor, memory, reason = recall(UploadCursor.parse(cursor_text), self.store, self.settings)
         forget_older(cursor.memory, self.store)
-        listing = open_listing(self.settings, with_files=True)
+        listing = open_source(self.settings, with_files=True)
         is_listing = isinstance(listing.objects, StoreObjects)
         source, history = listing.store, self.history
         readers: dict[str, Any] = {

@@ -19,7 +19,9 @@ from video_assets.keys import Partition
 from video_assets.settings import Settings
 from video_assets.sources.catalogue.catalogue import open_database
 from video_assets.sources.catalogue.news import News, NewsCursor
-from video_assets.stages.manifest import build_manifest, build_unmatched, open_listing
+from video_assets.sources.registry import open_source
+from video_assets.stages.manifest import build_manifest
+from video_assets.stages.unmatched import build_unmatched
 from video_assets.tables import CHAIN
 from video_assets_tests.stages.catalogue_home import CatalogueHome
 
@@ -72,11 +74,11 @@ def test_the_manifest_of_a_day_has_the_records_of_the_day_and_their_objects(flee
         "is no usable record of the catalogue: record bad|vehicle vehicle id 'veh|1' is not 1 to"
     )
     assert reasons[1] == "is no usable record of the catalogue: record missing is not there"
-    state = open_listing(home.settings).objects.state()
+    state = open_source(home.settings).objects.state()
     home.client.execute("UPDATE content SET is_downloaded = true, updated_at = now()")
-    assert open_listing(home.settings).objects.state() == state, "flags are no news of the source"
+    assert open_source(home.settings).objects.state() == state, "flags are no news of the source"
     home.client.execute("UPDATE content SET publish_date = '2026-01-05' WHERE code = 'a'")
-    assert open_listing(home.settings).objects.state() != state
+    assert open_source(home.settings).objects.state() != state
 
 
 def test_a_tick_asks_for_the_days_of_new_records_once(fleet: Fleet) -> None:

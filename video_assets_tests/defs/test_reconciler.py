@@ -14,7 +14,8 @@ from video_assets.defs.jobs import CHAIN_ASSETS
 from video_assets.defs.launch import upload_event
 from video_assets.defs.packed import packed_job
 from video_assets.keys import Partition
-from video_assets.stages.manifest import manifest_scan, open_listing
+from video_assets.sources.registry import open_source
+from video_assets.stages.manifest_scan import manifest_scan
 from video_assets.stages.staleness import examine, recipes
 from video_assets.storage.object_store import StoreUnavailable
 from video_assets_tests.defs.fleet_in_memory import SmallFleet, small_fleet
@@ -134,7 +135,7 @@ def test_the_sensors_fingerprint_is_the_manifests(fleet: SmallFleet) -> None:
     fleet.upload("veh-1/2026-01-05/front/083000.mp4")
     fleet.upload("veh-1/2026-01-05/rear/083000.mp4")
     fleet.run(["video_manifest"], partition_key=KEY)
-    scan = manifest_scan(DAY, fleet.tables, open_listing(fleet.settings).store)
+    scan = manifest_scan(DAY, fleet.tables, open_source(fleet.settings).store)
     assert scan is not None
     fleet.instance.report_runless_asset_event(upload_event(KEY, scan.fingerprint, scan))
     (request,) = two_ticks(fleet)

@@ -16,9 +16,12 @@ from video_assets.downloads.download import download
 from video_assets.downloads.selection import Selection
 from video_assets.keys import Partition
 from video_assets.settings import Settings
+from video_assets.sources.registry import open_source
 from video_assets.sources.source_objects import Remarks
 from video_assets.stages.extraction import extract_to_folder
-from video_assets.stages.manifest import build_manifest, build_unmatched, manifest_scan, open_listing
+from video_assets.stages.manifest import build_manifest
+from video_assets.stages.manifest_scan import manifest_scan
+from video_assets.stages.unmatched import build_unmatched
 from video_assets.storage.object_store import ObjectStore
 from video_assets.storage.registry import open_store
 from video_assets.table_store.parquet import ParquetTables
@@ -157,7 +160,7 @@ def test_a_file_in_the_place_of_another_replaces_it_once_it_is_whole(fleet: Flee
     put_stream(fleet.source, NAME, bytes(800), stream_id="1" * 32, host="depot-2")
     assert fleet.unmatched() == ([], {"superseded": 1})
     assert [row["size_bytes"] for row in fleet.rows()] == [800, 900]
-    listing = open_listing(fleet.settings)
+    listing = open_source(fleet.settings)
     assert [upload.info.size_bytes for upload in listing.everything()] == [800, 900]
     assert f"skipped 1 superseded: {STREAM}/metadata.json/{NAME}" in listing.told
 
@@ -166,7 +169,7 @@ def test_other_objects_in_the_folder_of_a_stream_keep_their_place(fleet: Fleet) 
     put_stream(fleet.source, NAME, bytes(2_500))
     for name in ("a.txt", "d/e.mp4", "z.txt"):
         fleet.source.put(f"{STREAM}/{name}", b"x")
-    listing = open_listing(fleet.settings)
+    listing = open_source(fleet.settings)
     keys = [info.key for info in listing.objects.everything(Remarks())]
     assert keys == sorted(keys)
     assert keys == [f"{STREAM}/{name}" for name in ("a.txt", "d/e.mp4", f"metadata.json/{NAME}", "z.txt")]
@@ -188,7 +191,7 @@ def test_a_scan_of_the_source_sees_what_the_manifest_has(fleet: Fleet) -> None:
     put_stream(fleet.source, NAME, bytes(2_500))
     fleet.source.put("veh-1/2026-01-03/left/083000.mp4", b"left")
     fleet.rows()
-    listing = open_listing(fleet.settings, with_files=True)
+    listing = open_source(fleet.settings, with_files=True)
     assert listing.scans() == {VEHICLE_DAY: manifest_scan(VEHICLE_DAY, fleet.tables, listing.store)}
     put_stream(fleet.source, NAME, bytes(2_500), stream_id=OTHER)
     assert listing.again().scans() != {VEHICLE_DAY: manifest_scan(VEHICLE_DAY, fleet.tables, listing.store)}
@@ -197,7 +200,7 @@ def test_a_scan_of_the_source_sees_what_the_manifest_has(fleet: Fleet) -> None:
 def test_a_stream_that_is_known_is_not_read_again(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path)
     put_stream(fleet.source, NAME, bytes(2_500))
-    listing = open_listing(fleet.settings)
+    listing = open_source(fleet.settings)
     counting = CountingStore(tmp_path / "uploads")
     listing.objects.home = counting  # type: ignore[attr-defined]
     for _ in range(3):

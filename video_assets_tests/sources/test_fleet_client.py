@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from video_assets.sources.fleet_client import ATTEMPTS, FleetClient
-from video_assets.sources.fleet_errors import BrokenDownload, FleetError, FleetStopped, NotReady, UnexpectedReply
-from video_assets.sources.fleet_token import FleetToken, expiry
+from video_assets.sources.fleet.client import ATTEMPTS, FleetClient
+from video_assets.sources.fleet.errors import BrokenDownload, FleetError, FleetStopped, NotReady, UnexpectedReply
+from video_assets.sources.fleet.token import FleetToken, expiry
 from video_assets_tests.servers.fleet_api import SECRET_QUERY, TOKEN, FleetApi, serve_fleet_api
 
 START = 1_767_600_000

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from video_assets.cli import app
-from video_assets.sources.fleet_windows import day_windows, newest_day
+from video_assets.sources.fleet.windows import day_windows, newest_day
 from video_assets_tests.servers.fleet_api import TOKEN, FleetApi, serve_fleet_api
 
 UTC_ZONE = ZoneInfo("UTC")

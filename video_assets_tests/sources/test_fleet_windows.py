@@ -16,11 +16,11 @@ import pytest
 from pydantic import SecretStr
 
 from video_assets.path_template import PathTemplate
-from video_assets.sources.fleet_client import FleetClient
-from video_assets.sources.fleet_fetch import FleetFetch
-from video_assets.sources.fleet_states import Camera, FolderWindows
-from video_assets.sources.fleet_token import FleetToken
-from video_assets.sources.fleet_windows import (
+from video_assets.sources.fleet.client import FleetClient
+from video_assets.sources.fleet.fetch import FleetFetch
+from video_assets.sources.fleet.states import Camera, FolderWindows
+from video_assets.sources.fleet.token import FleetToken
+from video_assets.sources.fleet.windows import (
     InvalidWindows,
     Visits,
     Window,

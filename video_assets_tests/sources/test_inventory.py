@@ -14,7 +14,9 @@ from video_assets.keys import Partition
 from video_assets.settings import Settings
 from video_assets.sources.inventory_report import InventoryError
 from video_assets.sources.partition_scan import scan_partitions
-from video_assets.stages.manifest import Manifest, build_manifest, build_unmatched, open_listing
+from video_assets.sources.registry import open_source
+from video_assets.stages.manifest import Manifest, build_manifest
+from video_assets.stages.unmatched import build_unmatched
 from video_assets.storage.object_store import ObjectStore
 from video_assets.storage.registry import open_store
 from video_assets.table_store.parquet import ParquetTables
@@ -91,7 +93,7 @@ def test_the_rows_are_those_of_a_listing(bucket: Bucket, file_format: str) -> No
 
 def test_every_object_is_given_in_the_order_of_keys(bucket: Bucket) -> None:
     bucket.inventory.write(bucket.inventory.rows_of(reversed(KEYS)), HOUR_AGO)
-    listed, inventoried = open_listing(bucket.settings(inventory=None)), open_listing(bucket.settings())
+    listed, inventoried = open_source(bucket.settings(inventory=None)), open_source(bucket.settings())
     assert list(inventoried.everything()) == list(listed.everything())
     assert inventoried.unmatched == listed.unmatched
 
@@ -103,7 +105,7 @@ def test_old_versions_and_delete_markers_are_no_objects(bucket: Bucket) -> None:
     bucket.inventory.write(
         [old, row, gone, {**row, "LastModifiedDate": HOUR_AGO - timedelta(days=1), "Size": 2}], HOUR_AGO
     )
-    listing = open_listing(bucket.settings())
+    listing = open_source(bucket.settings())
     (upload,) = listing.everything()
     assert upload.info.size_bytes == 5
     assert (listing.skipped["old_version"], listing.skipped["delete_marker"]) == (1, 1)
@@ -131,11 +133,11 @@ def test_the_newest_whole_report_of_the_folder_is_taken(bucket: Bucket) -> None:
 
 def test_a_report_that_has_not_changed_is_not_read_again(bucket: Bucket) -> None:
     manifest_uri = bucket.inventory.write(bucket.inventory.rows_of(KEYS), HOUR_AGO)
-    whole = scan_partitions(open_listing(bucket.settings()).everything())
-    open_listing(bucket.settings(), with_files=True).scans()
+    whole = scan_partitions(open_source(bucket.settings()).everything())
+    open_source(bucket.settings(), with_files=True).scans()
     data = next(info.key for info in bucket.store.list("reports/") if "/data/" in info.key)
     bucket.store.delete(data)
-    listing = open_listing(bucket.settings(inventory=manifest_uri), with_files=True)
+    listing = open_source(bucket.settings(inventory=manifest_uri), with_files=True)
     scans = listing.scans()
     assert {p: (s.videos, s.size_bytes, s.fingerprint) for p, s in scans.items()} == {
         p: (s.videos, s.size_bytes, s.fingerprint) for p, s in whole.items()
@@ -161,7 +163,7 @@ def test_what_cannot_stand_in_for_a_listing_says_what_to_change(bucket: Bucket) 
         bucket.inventory.changes = changes
         bucket.inventory.write(rows, HOUR_AGO + timedelta(minutes=number))
         with pytest.raises(InventoryError) as caught:
-            list(open_listing(bucket.settings()).everything())
+            list(open_source(bucket.settings()).everything())
         assert words in str(caught.value)
 
 
@@ -171,30 +173,30 @@ def test_damage_is_seen_before_anything_is_given(bucket: Bucket) -> None:
     whole = bucket.store.get(data)
     bucket.store.put(data, whole[:-1] + bytes([whole[-1] ^ 1]))
     with pytest.raises(InventoryError, match="MD5"):
-        next(open_listing(bucket.settings()).everything())
+        next(open_source(bucket.settings()).everything())
     bucket.store.put(data, whole)
     manifest = bucket.store.key_of(uri)
     assert manifest is not None
     bucket.store.put(manifest, bucket.store.get(manifest) + b" ")
     with pytest.raises(InventoryError, match=r"manifest\.checksum"):
-        next(open_listing(bucket.settings()).everything())
+        next(open_source(bucket.settings()).everything())
 
 
 def test_a_folder_without_a_report_and_a_source_that_is_no_bucket(bucket: Bucket, tmp_path: Path) -> None:
     with pytest.raises(InventoryError, match="holds no whole report"):
-        list(open_listing(bucket.settings()).everything())
+        list(open_source(bucket.settings()).everything())
     with pytest.raises(InventoryError, match=r"no manifest\.json|does not exist"):
-        list(open_listing(bucket.settings(inventory=bucket.inventory.folder + "x/manifest.json")).everything())
+        list(open_source(bucket.settings(inventory=bucket.inventory.folder + "x/manifest.json")).everything())
     uri = bucket.inventory.write(bucket.inventory.rows_of(KEYS), HOUR_AGO)
     (tmp_path / "uploads").mkdir()
     with pytest.raises(InventoryError, match="and the source is file:"):
-        list(open_listing(bucket.settings(source=str(tmp_path / "uploads"), inventory=uri)).everything())
+        list(open_source(bucket.settings(source=str(tmp_path / "uploads"), inventory=uri)).everything())
 
 
 def test_a_row_that_cannot_be_used_is_named(bucket: Bucket) -> None:
     (row,) = bucket.inventory.rows_of(KEYS[:1])
     bucket.inventory.write([{**row, "Size": None}, *bucket.inventory.rows_of(KEYS[2:3])], HOUR_AGO)
-    listing = open_listing(bucket.settings())
+    listing = open_source(bucket.settings())
     assert len(list(listing.everything())) == 1
     (fault,) = listing.unmatched
     assert fault.info.key == KEYS[0].removeprefix("up loads/")

@@ -16,7 +16,9 @@ from video_assets.keys import Partition
 from video_assets.settings import Settings
 from video_assets.sources import parallel_listing, source_objects
 from video_assets.sources.listing_files import INDEX
-from video_assets.stages.manifest import Manifest, build_manifest, build_unmatched, open_listing
+from video_assets.sources.registry import open_source
+from video_assets.stages.manifest import Manifest, build_manifest
+from video_assets.stages.unmatched import build_unmatched
 from video_assets.storage.registry import open_store
 from video_assets.table_store.parquet import ParquetTables
 
@@ -101,7 +103,7 @@ def test_a_listing_that_is_too_old_is_made_anew(fleet: Fleet) -> None:
 def test_any_reading_of_the_whole_source_renews_the_files(fleet: Fleet) -> None:
     fleet.manifest()
     fleet.put("any/20260103_090000_veh-1_front.mp4")
-    assert len(list(open_listing(fleet.settings(), with_files=True).everything())) == 2 * len(DAYS) + 1
+    assert len(list(open_source(fleet.settings(), with_files=True).everything())) == 2 * len(DAYS) + 1
     assert len(fleet.names()) == 3
     fleet.put("any/20260103_100000_veh-1_front.mp4")
     build_unmatched(tables=fleet.tables, settings=fleet.settings())
@@ -112,7 +114,7 @@ def test_any_reading_of_the_whole_source_renews_the_files(fleet: Fleet) -> None:
 def test_who_saw_news_makes_the_next_manifest_read_anew(fleet: Fleet) -> None:
     fleet.manifest()
     fleet.put("any/20260103_090000_veh-1_front.mp4")
-    open_listing(fleet.settings(), with_files=True).saw_news()
+    open_source(fleet.settings(), with_files=True).saw_news()
     assert len(fleet.names()) == 3
     assert len(fleet.names(DAYS[1])) == 2
     assert fleet.readings == 2
@@ -123,7 +125,7 @@ def test_a_reading_that_was_left_changes_nothing(fleet: Fleet) -> None:
     fleet.manifest()
     before = fleet.index()
     fleet.put("any/20260103_090000_veh-1_front.mp4")
-    uploads = open_listing(fleet.settings(), with_files=True).everything()
+    uploads = open_source(fleet.settings(), with_files=True).everything()
     next(uploads)
     uploads.close()  # type: ignore[attr-defined]
     assert fleet.index() == before
@@ -210,7 +212,7 @@ def test_a_source_without_uploads_says_what_to_change(tmp_path: Path, files: lis
     (tmp_path / "more").mkdir()
     for name in files:
         (tmp_path / name).write_bytes(b"x")
-    listing = open_listing(Settings(source=str(tmp_path), settle_s=0))
+    listing = open_source(Settings(source=str(tmp_path), settle_s=0))
     assert list(listing.everything()) == []
     assert words in listing.named_examples()[0]
     assert tmp_path.as_uri() in listing.named_examples()[0]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from video_assets.sources.upload_cursor import Change, CursorError, UploadCursor
+from video_assets.sources.upload_scan.cursor import Change, CursorError, UploadCursor
 
 VERSION_1 = '{"version": 1, "generation": 7, "seen": {"2026-01-05|veh-1": "aa"}, "unmatched": "bb"}'
 

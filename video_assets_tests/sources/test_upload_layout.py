@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from video_assets.path_template import PathTemplate
-from video_assets.sources.upload_scan import BEYOND, key_bytes
-from video_assets.sources.upload_scan_layout import UploadLayout, layout_of
+from video_assets.sources.upload_scan.layout import UploadLayout, layout_of
+from video_assets.sources.upload_scan.scan import BEYOND, key_bytes
 from video_assets.storage.registry import open_store
 from video_assets_tests.sources.test_listing import put
 

@@ -12,15 +12,17 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from video_assets.path_template import PathTemplate
-from video_assets.sources import upload_scan, upload_sweep, upload_window
 from video_assets.sources.listing import Listing
 from video_assets.sources.partition_scan import GONE, scan_partitions
 from video_assets.sources.source_objects import StoreObjects
-from video_assets.sources.upload_memory import Asked, MemoryDamaged, UploadMemory, dump_memory, load_memory
-from video_assets.sources.upload_scan import Budget, whole_look
-from video_assets.sources.upload_scan_layout import UploadLayout
-from video_assets.sources.upload_sweep import Sweep, SweepPosition, sweep, sweep_within
-from video_assets.sources.upload_window import Window, look_back
+from video_assets.sources.upload_scan import scan as upload_scan
+from video_assets.sources.upload_scan import sweep as upload_sweep
+from video_assets.sources.upload_scan import window as upload_window
+from video_assets.sources.upload_scan.layout import UploadLayout
+from video_assets.sources.upload_scan.memory import Asked, MemoryDamaged, UploadMemory, dump_memory, load_memory
+from video_assets.sources.upload_scan.scan import Budget, whole_look
+from video_assets.sources.upload_scan.sweep import Sweep, SweepPosition, sweep, sweep_within
+from video_assets.sources.upload_scan.window import Window, look_back
 from video_assets.storage.object_store import CommonPrefix, ObjectInfo, StoreUnavailable
 from video_assets.storage.registry import open_store
 from video_assets_tests.sources.test_listing import TEMPLATE, put

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from video_assets.sources.upload_turns import in_turn, vehicle_of
+from video_assets.sources.upload_scan.turns import in_turn, vehicle_of
 
 FRESH = "2026-01-08"
 

@@ -19,8 +19,10 @@ from video_assets.keys import Partition
 from video_assets.settings import Settings, SettingsError
 from video_assets.sources.list_rows import ListError, lines_of_batches
 from video_assets.sources.listing import Listing
+from video_assets.sources.registry import open_source
 from video_assets.stages.clips import build_clips
-from video_assets.stages.manifest import Manifest, build_manifest, build_unmatched, open_listing
+from video_assets.stages.manifest import Manifest, build_manifest
+from video_assets.stages.unmatched import build_unmatched
 from video_assets.storage.registry import normal_uri, open_store
 from video_assets.table_store.parquet import ParquetTables
 from video_assets.tables import VIDEO_MANIFEST
@@ -57,7 +59,7 @@ class Lists:
         )
 
     def listing(self, data: bytes | str, name: str = "list.txt", **changes: Any) -> Listing:
-        return open_listing(self.settings(data, name, **changes))
+        return open_source(self.settings(data, name, **changes))
 
     def manifest(self, data: bytes | str, name: str = "list.txt", **changes: Any) -> Manifest:
         return build_manifest(DAY, tables=self.tables, settings=self.settings(data, name, **changes))
@@ -149,7 +151,7 @@ def test_every_bad_line_is_a_row_that_says_where_it_stands(lists: Lists) -> None
     ):
         assert part in words
     assert "secret" not in str(manifest.fold.rows.to_pylist())
-    assert len(list(open_listing(settings).everything())) == 1
+    assert len(list(open_source(settings).everything())) == 1
 
 
 def test_a_list_over_several_stores_is_read_by_clips(
@@ -164,7 +166,7 @@ def test_a_list_over_several_stores_is_read_by_clips(
             source=None,
             settle_s=0,
         )
-        assert [upload.info.key for upload in open_listing(settings).everything()] == sorted(map(normal_uri, uris))
+        assert [upload.info.key for upload in open_source(settings).everything()] == sorted(map(normal_uri, uris))
         manifest = build_manifest(DAY, tables=lists.tables, settings=settings)
         assert manifest.fold.rows["video_path"].to_pylist() == sorted(map(normal_uri, uris))
         lists.tables.commit(manifest.fold)
@@ -189,7 +191,7 @@ def test_a_folder_of_lists_is_one_list(lists: Lists) -> None:
         "lists/b.csv", f"video_path\n{lists.put(f'videos one/{KEY}2.mp4'.replace('.mp42', '')).as_uri()}".encode()
     )
     settings = Settings(video_list=str(lists.root / "lists") + "/", source=str(lists.root / "videos one"))
-    listing = open_listing(settings)
+    listing = open_source(settings)
     assert len(list(listing.everything())) == 1
     assert listing.skipped["duplicate"] == 1
 
@@ -210,7 +212,7 @@ def test_what_is_no_list_says_so(lists: Lists, name: str, data: bytes, words: st
 
 def test_a_list_that_is_not_there_and_two_kinds_of_source(lists: Lists) -> None:
     with pytest.raises(ListError, match="does not exist"):
-        list(open_listing(Settings(video_list=str(lists.root / "none.txt"))).everything())
+        list(open_source(Settings(video_list=str(lists.root / "none.txt"))).everything())
     with pytest.raises(SettingsError, match="VIDEO_ASSETS_VIDEO_LIST"):
         Settings(video_list="/a", inventory="s3://bucket/x")
 

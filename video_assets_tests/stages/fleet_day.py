@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo
 
 from video_assets.keys import Partition
 from video_assets.settings import Settings
-from video_assets.sources.fleet_fetch import fleet_client
-from video_assets.sources.fleet_windows import day_windows, newest_day
+from video_assets.sources.fleet.fetch import fleet_client
+from video_assets.sources.fleet.windows import day_windows, newest_day
 from video_assets.stages.fleet_windows import AskedDay, ask_for_day
 from video_assets.storage.registry import open_store
 from video_assets.table_store.parquet import ParquetTables

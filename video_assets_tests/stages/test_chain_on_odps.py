@@ -18,8 +18,9 @@ from video_assets.stages.embeddings import build_embeddings
 from video_assets.stages.fleet_daily import roll_up
 from video_assets.stages.frames import build_frames
 from video_assets.stages.images import read_image_bytes
-from video_assets.stages.manifest import build_manifest, build_unmatched
+from video_assets.stages.manifest import build_manifest
 from video_assets.stages.status import chain_status, known_sources
+from video_assets.stages.unmatched import build_unmatched
 from video_assets.stages.vector_index import build_index
 from video_assets.storage.registry import open_store
 from video_assets.table_store.odps import OdpsTables

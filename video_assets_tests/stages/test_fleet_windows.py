@@ -17,8 +17,8 @@ from PIL import Image
 
 from video_assets.keys import Partition
 from video_assets.settings import SettingsError
-from video_assets.sources.fleet_fetch import FAILURES_IN_A_ROW
-from video_assets.sources.fleet_windows import InvalidWindows, day_windows
+from video_assets.sources.fleet.fetch import FAILURES_IN_A_ROW
+from video_assets.sources.fleet.windows import InvalidWindows, day_windows
 from video_assets.stages.clips import build_clips
 from video_assets.stages.counts import lost_items
 from video_assets.stages.failures import failed_items

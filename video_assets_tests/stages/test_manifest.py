@@ -11,8 +11,9 @@ import pytest
 
 from video_assets.keys import Partition
 from video_assets.settings import Settings
-from video_assets.stages.manifest import Manifest, build_manifest, build_unmatched
+from video_assets.stages.manifest import Manifest, build_manifest
 from video_assets.stages.status import KnownSources, known_sources, unmatched_videos
+from video_assets.stages.unmatched import build_unmatched
 from video_assets.storage.object_store import StoreUnavailable
 from video_assets.storage.registry import open_store
 from video_assets.table_store.parquet import ParquetTables

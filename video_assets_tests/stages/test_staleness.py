@@ -14,9 +14,10 @@ import pytest
 from video_assets.keys import Partition
 from video_assets.settings import Settings
 from video_assets.sources.partition_scan import scan_partitions
+from video_assets.sources.registry import open_source
 from video_assets.stages.clips import build_clips
 from video_assets.stages.fleet_daily import Versions, data_versions, roll_up
-from video_assets.stages.manifest import build_manifest, open_listing
+from video_assets.stages.manifest import build_manifest
 from video_assets.stages.staleness import NEVER_MADE, UNKNOWN, PartitionState, examine, examine_day, recipes
 from video_assets.stages.status import chain_status, outdated_lines
 from video_assets.table_store.table_store import Fold
@@ -97,7 +98,7 @@ def test_a_changed_code_version_says_so(made: Chain) -> None:
 
 def test_the_manifest_is_compared_with_the_uploads_that_were_seen(made: Chain) -> None:
     settings = made.settings()
-    seen = scan_partitions(open_listing(settings).everything())[DAY].fingerprint
+    seen = scan_partitions(open_source(settings).everything())[DAY].fingerprint
     assert why(look(made, uploads=seen)) == {}
     assert why(look(made, uploads="other")) == {"video_manifest": "stale: the uploads changed since"}
 

@@ -14,12 +14,14 @@ import pytest
 
 from video_assets.keys import Partition, uploads_seen_key
 from video_assets.settings import Settings
-from video_assets.sources import upload_scan, upload_window
 from video_assets.sources.partition_scan import GONE
-from video_assets.sources.upload_cursor import CursorError
-from video_assets.sources.upload_memory import memory_name
+from video_assets.sources.upload_scan import scan as upload_scan
+from video_assets.sources.upload_scan import window as upload_window
+from video_assets.sources.upload_scan.cursor import CursorError
+from video_assets.sources.upload_scan.memory import memory_name
 from video_assets.stages import upload_watch
-from video_assets.stages.manifest import build_manifest, build_unmatched
+from video_assets.stages.manifest import build_manifest
+from video_assets.stages.unmatched import build_unmatched
 from video_assets.stages.upload_changes import MadeManifest
 from video_assets.stages.upload_watch import Limits, Tick, UploadWatch
 from video_assets.storage.object_store import StoreUnavailable

@@ -22,13 +22,15 @@ from dagster._core.events import DagsterEvent, StepMaterializationData
 from video_assets.defs import sensors
 from video_assets.keys import Partition
 from video_assets.settings import Settings
-from video_assets.sources import upload_scan, upload_window
 from video_assets.sources.listing import Listing
 from video_assets.sources.source_objects import StoreObjects
-from video_assets.sources.upload_cursor import UploadCursor
-from video_assets.sources.upload_sweep import SweepPosition
+from video_assets.sources.upload_scan import scan as upload_scan
+from video_assets.sources.upload_scan import window as upload_window
+from video_assets.sources.upload_scan.cursor import UploadCursor
+from video_assets.sources.upload_scan.sweep import SweepPosition
 from video_assets.stages import manifest, upload_watch
-from video_assets.stages.manifest import build_manifest, build_unmatched
+from video_assets.stages.manifest import build_manifest
+from video_assets.stages.unmatched import build_unmatched
 from video_assets.stages.upload_watch import Limits
 from video_assets.storage.object_store import CommonPrefix, ObjectInfo, StoreUnavailable
 from video_assets.storage.registry import open_store
@@ -228,8 +230,8 @@ class Schedule:
         patches: list[tuple[object, str, object]] = [
             (sensors, "deployment", lambda: (self.settings, self.tables)),
             (sensors, "Limits", limits),
-            (manifest, "open_listing", listing),
-            (upload_watch, "open_listing", faulty),
+            (manifest, "open_source", listing),
+            (upload_watch, "open_source", faulty),
             (upload_scan, "PAGE_KEYS", 2),
             (upload_window, "PAGES", 12),
             (upload_window, "STRETCHES", 2),

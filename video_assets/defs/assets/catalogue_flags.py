@@ -14,8 +14,8 @@ from video_assets.keys import Partition
 from video_assets.settings import Settings
 from video_assets.sources.catalogue.catalogue import open_claims, open_database, worker_name
 from video_assets.sources.catalogue.database import CatalogueUnavailable
+from video_assets.sources.registry import open_source
 from video_assets.stages.catalogue_flags import confirm_partition
-from video_assets.stages.manifest import open_listing
 from video_assets.storage.object_store import StoreUnavailable
 from video_assets.table_store.table_store import TableStore
 from video_assets.tables import VECTOR_INDEX
@@ -38,7 +38,7 @@ def catalogue_flags(
     found: Counter[str] = Counter()
     try:
         with open_database(settings, on_away=context.log.warning) as database:
-            claims, listing = open_claims(settings, database, worker_name()), open_listing(settings)
+            claims, listing = open_claims(settings, database, worker_name()), open_source(settings)
             for key in sorted(context.partition_keys):
                 partition = Partition.from_key(str(key))
                 found.update(asdict(confirm_partition(partition, listing, claims, tables=tables, settings=settings)))

@@ -12,8 +12,8 @@ from video_assets.defs.assets.table_asset import Made, Making, declare, material
 from video_assets.defs.checks import answers_check, answers_result, uniqueness_check, uniqueness_result
 from video_assets.defs.partitions import date_by_vehicle
 from video_assets.settings import Settings, SettingsError
-from video_assets.sources.fleet_errors import FleetStopped
-from video_assets.sources.fleet_windows import InvalidWindows
+from video_assets.sources.fleet.errors import FleetStopped
+from video_assets.sources.fleet.windows import InvalidWindows
 from video_assets.stages.fleet_windows import CODE_VERSION, AskedDay, ask_for_day, counts_of, draw_availability
 from video_assets.stages.items import StageStopped
 from video_assets.table_store.table_store import Fold, TableStore

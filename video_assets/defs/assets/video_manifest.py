@@ -22,7 +22,9 @@ from video_assets.defs.partitions import date_by_vehicle
 from video_assets.defs.resources import deployment
 from video_assets.settings import Settings
 from video_assets.stages.failures import failed_items
-from video_assets.stages.manifest import CODE_VERSION, Manifest, build_manifest, build_unmatched
+from video_assets.stages.manifest import Manifest, build_manifest
+from video_assets.stages.manifest_rows import CODE_VERSION
+from video_assets.stages.unmatched import build_unmatched
 from video_assets.table_store.table_store import TableStore
 from video_assets.tables import FLEET_WINDOWS, UNMATCHED, VIDEO_MANIFEST
 

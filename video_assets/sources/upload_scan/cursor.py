@@ -13,8 +13,8 @@ from typing import Any
 
 from video_assets.errors import VideoAssetsError
 from video_assets.keys import content_id
-from video_assets.sources.upload_scan import Unfinished
-from video_assets.sources.upload_sweep import SweepPosition
+from video_assets.sources.upload_scan.scan import Unfinished
+from video_assets.sources.upload_scan.sweep import SweepPosition
 
 VERSION = 2
 

@@ -19,10 +19,10 @@ from urllib.parse import urlsplit
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from video_assets.sources.fleet_errors import BrokenDownload, FleetError, FleetStopped, NotReady, UnexpectedReply
-from video_assets.sources.fleet_replies import URL_BYTES, bag_name, checked_url, presigned_url, quoted
-from video_assets.sources.fleet_token import FleetToken
-from video_assets.sources.pace import pace_of
+from video_assets.sources.fleet.errors import BrokenDownload, FleetError, FleetStopped, NotReady, UnexpectedReply
+from video_assets.sources.fleet.pace import pace_of
+from video_assets.sources.fleet.replies import URL_BYTES, bag_name, checked_url, presigned_url, quoted
+from video_assets.sources.fleet.token import FleetToken
 
 if TYPE_CHECKING:
     import httpx

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from datetime import date as Date
 
 from video_assets.sources.listing import Listing
-from video_assets.sources.upload_scan import GRACE_S, Budget, Look, key_bytes, look
-from video_assets.sources.upload_scan_layout import Stretch, UploadLayout
+from video_assets.sources.upload_scan.layout import Stretch, UploadLayout
+from video_assets.sources.upload_scan.scan import GRACE_S, Budget, Look, key_bytes, look
 from video_assets.storage.object_store import ObjectUnreadable, StoreUnavailable
 
 THREADS = 16

@@ -11,8 +11,8 @@ from typing import Literal, Protocol, cast, get_args
 
 from video_assets.keys import check_id
 from video_assets.path_template import PathTemplate
-from video_assets.sources.fleet_client import FleetClient
-from video_assets.sources.fleet_windows import Window
+from video_assets.sources.fleet.client import FleetClient
+from video_assets.sources.fleet.windows import Window
 
 State = Literal["available", "missing", "saved", "failed", "unknown"]
 """Of a window: footage is there; is not; is fetched; could not be fetched or asked for; was not asked."""

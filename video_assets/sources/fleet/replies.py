@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from video_assets.sources.fleet_errors import UnexpectedReply
+from video_assets.sources.fleet.errors import UnexpectedReply
 
 QUOTED = 160
 """How much of a reply an error shows."""

@@ -17,9 +17,9 @@ from threading import Lock
 from typing import Any, cast, get_args
 
 from video_assets.keys import Partition, blobs_prefix, fleet_bag_key, fleet_bag_window, items_prefix
-from video_assets.sources.fleet_client import FleetClient
-from video_assets.sources.fleet_states import Camera, Known, State
-from video_assets.sources.fleet_windows import Window
+from video_assets.sources.fleet.client import FleetClient
+from video_assets.sources.fleet.states import Camera, Known, State
+from video_assets.sources.fleet.windows import Window
 from video_assets.storage.object_store import STREAM_CHUNK_BYTES, ObjectInfo, ObjectNotFound, ObjectStore
 from video_assets.tables import FLEET_WINDOWS
 

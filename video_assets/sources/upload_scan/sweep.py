@@ -8,8 +8,17 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
 
 from video_assets.sources.listing import Listing
-from video_assets.sources.upload_scan import BEYOND, GRACE_S, Budget, Look, Unfinished, forget_passed, look, take_passed
-from video_assets.sources.upload_scan_layout import Stretch, UploadLayout
+from video_assets.sources.upload_scan.layout import Stretch, UploadLayout
+from video_assets.sources.upload_scan.scan import (
+    BEYOND,
+    GRACE_S,
+    Budget,
+    Look,
+    Unfinished,
+    forget_passed,
+    look,
+    take_passed,
+)
 from video_assets.storage.object_store import ObjectInfo, ObjectUnreadable, StoreUnavailable
 
 

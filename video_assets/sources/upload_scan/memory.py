@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from video_assets.errors import VideoAssetsError
 from video_assets.sources.partition_scan import DIGEST_BYTES, GONE, PartitionScan
-from video_assets.sources.upload_scan import Look, Unfinished, key_bytes
+from video_assets.sources.upload_scan.scan import Look, Unfinished, key_bytes
 
 
 class MemoryDamaged(VideoAssetsError):

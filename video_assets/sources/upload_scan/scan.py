@@ -16,7 +16,7 @@ from itertools import groupby, takewhile
 from video_assets.keys import Partition
 from video_assets.sources.listing import Listing, unmatched_scan
 from video_assets.sources.partition_scan import PartitionScan
-from video_assets.sources.upload_scan_layout import Stretch, UploadLayout
+from video_assets.sources.upload_scan.layout import Stretch, UploadLayout
 from video_assets.storage.object_store import ObjectInfo
 
 PAGE_KEYS = 1000

@@ -18,11 +18,11 @@ from threading import Lock
 from typing import Any
 
 from video_assets.settings import Settings, SettingsError, variable
-from video_assets.sources.fleet_client import FleetClient
-from video_assets.sources.fleet_errors import FleetError, FleetStopped
-from video_assets.sources.fleet_states import BAG, Camera, CameraWindows, FolderWindows, State
-from video_assets.sources.fleet_token import FleetToken
-from video_assets.sources.fleet_windows import SKIP_AHEAD_S, Visits, Window
+from video_assets.sources.fleet.client import FleetClient
+from video_assets.sources.fleet.errors import FleetError, FleetStopped
+from video_assets.sources.fleet.states import BAG, Camera, CameraWindows, FolderWindows, State
+from video_assets.sources.fleet.token import FleetToken
+from video_assets.sources.fleet.windows import SKIP_AHEAD_S, Visits, Window
 
 FAILURES_IN_A_ROW = 10
 """So many windows that fail one after the other are no fault of theirs: the service is away, and the run stops."""

@@ -12,7 +12,7 @@ from threading import Lock
 
 from pydantic import SecretStr
 
-from video_assets.sources.fleet_errors import FleetStopped
+from video_assets.sources.fleet.errors import FleetStopped
 
 _GO_ON = "Renew it and run again: what is done stays done."
 

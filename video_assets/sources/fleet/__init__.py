@@ -1,0 +1,1 @@
+"""Footage that a fleet's batch API gives on request."""

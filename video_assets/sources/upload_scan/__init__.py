@@ -1,0 +1,1 @@
+"""What the upload sensor looks at in a tick, and what it remembers."""
