@@ -28,7 +28,7 @@ from video_assets.sources.upload_scan import scan as upload_scan
 from video_assets.sources.upload_scan import window as upload_window
 from video_assets.sources.upload_scan.cursor import UploadCursor
 from video_assets.sources.upload_scan.sweep import SweepPosition
-from video_assets.stages import manifest, upload_watch
+from video_assets.stages import manifest, unmatched, upload_watch
 from video_assets.stages.manifest import build_manifest
 from video_assets.stages.unmatched import build_unmatched
 from video_assets.stages.upload_watch import Limits
@@ -231,6 +231,7 @@ class Schedule:
             (sensors, "deployment", lambda: (self.settings, self.tables)),
             (sensors, "Limits", limits),
             (manifest, "open_source", listing),
+            (unmatched, "open_source", listing),
             (upload_watch, "open_source", faulty),
             (upload_scan, "PAGE_KEYS", 2),
             (upload_window, "PAGES", 12),
