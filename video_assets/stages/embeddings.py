@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
@@ -167,15 +169,33 @@ def with_vectors(rows: pa.Table, vectors: NDArray[np.float32]) -> pa.Table:
 
 
 def read_vectors(places: Mapping[str, Place]) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """The vectors at these places, each with its place's key, file by file."""
-    import pyarrow.parquet as pq
-
+    """The vectors at these places, each with its place's key, file by file; the next file is read meanwhile."""
     in_order = sorted((*place, key) for key, place in places.items())
-    for uri, group in groupby(in_order, key=lambda place: place[0]):
-        root, key = split_uri(uri)
-        # The vectors are nearly all of the file: one request, where reading the column alone would take several.
-        file = pq.ParquetFile(pa.BufferReader(open_store(root).get(key)))
-        column = file.read(columns=["vector"])["vector"].combine_chunks()
-        vectors = column.flatten().to_numpy().reshape(len(column), -1)
+    files = [(uri, list(group)) for uri, group in groupby(in_order, key=lambda place: place[0])]
+    for (_, group), vectors in zip(files, _one_ahead(uri for uri, _ in files), strict=True):
         for _, number, key in group:
             yield key, vectors[number]
+
+
+def _one_ahead(uris: Iterable[str]) -> Iterator[NDArray[np.float32]]:
+    with ThreadPoolExecutor(1) as reader:
+        coming: deque[Future[NDArray[np.float32]]] = deque()
+        for uri in uris:
+            coming.append(reader.submit(_vectors_of, uri))
+            if len(coming) > 1:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
+
+
+def _vectors_of(uri: str) -> NDArray[np.float32]:
+    """Rows × dimensions of a record."""
+    import pyarrow.parquet as pq
+
+    root, key = split_uri(uri)
+    # The vectors are nearly all of the file: one request, where reading the column alone would take several. Without
+    # Arrow's own threads: one that still gives back the buffer when the interpreter ends kills the process.
+    file = pq.ParquetFile(pa.BufferReader(open_store(root).get(key)), pre_buffer=False)
+    column = file.read(columns=["vector"], use_threads=False)["vector"].combine_chunks()
+    vectors: NDArray[np.float32] = column.flatten().to_numpy().reshape(len(column), -1)
+    return vectors

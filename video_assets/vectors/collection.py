@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,9 @@ DELETE_BATCH = 5_000
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _POINT_OVERHEAD_BYTES = 64
+_JSON = json.JSONEncoder(ensure_ascii=False)
+_LEAST_INTEGER, _LARGEST_INTEGER = -(2**63), 2**63 - 1
+_TEXT_OR_NONE = (str, bool, NoneType)
 _LEAST_SQUARE = 1e-30
 """Below it, a float32 sum of squares is no longer exact enough to tell a short vector from none."""
 
@@ -135,20 +139,20 @@ def _check_point(point: Point, collection: str, dim: int) -> int:
         value = point.payload[refused[0]]
         raise InvalidInputError(item, f"payload field {refused[0]!r} holds {value!r}, which JSON or the index cannot")
     try:
-        return len(json.dumps(dict(point.payload), ensure_ascii=False).encode())
+        return len(_JSON.encode(dict(point.payload)).encode())
     except UnicodeEncodeError as error:
         raise InvalidInputError(item, f"the payload holds text that is not Unicode: {error.reason}") from error
 
 
 def _is_plain(value: PayloadValue) -> bool:
     """Whether a payload can hold a value."""
-    if isinstance(value, str | bool) or value is None:
+    if isinstance(value, _TEXT_OR_NONE):
         return True
     if isinstance(value, int):
-        return -(2**63) <= value < 2**63
+        return _LEAST_INTEGER <= value <= _LARGEST_INTEGER
     if isinstance(value, float):
         return math.isfinite(value)
-    return isinstance(value, list | tuple) and all(isinstance(element, str) for element in value)
+    return isinstance(value, (list, tuple)) and all(isinstance(element, str) for element in value)
 
 
 def plain_payload(payload: Mapping[str, PayloadValue]) -> dict[str, Any]:

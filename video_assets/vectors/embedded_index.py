@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from array import array
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -241,8 +242,8 @@ class EmbeddedIndex:
 
 
 def _numbers(vector: NDArray[np.float32]) -> Any:
-    """The vector as the engine takes it in: a list of Python floats takes three times as long to make and to read."""
-    return np.ascontiguousarray(vector).data
+    """The vector as the engine takes it in soonest: made and read, lists and memory views take a third longer."""
+    return array("f", vector.tobytes())
 
 
 def _index_fields(shard: EdgeShard) -> None:
