@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from video_assets.cli.output import JsonOption, errors_in_words, print_json
-from video_assets.plural import counted
+from video_assets.cli.output import JsonOption, errors_in_words
+from video_assets.extract_options import SMALLEST_SIDE, ExtractOptions, in_words
+
+if TYPE_CHECKING:
+    from video_assets.stages.extraction import Extraction
 
 frames_app = typer.Typer(no_args_is_help=True, help="The decode engine alone.")
 
@@ -25,47 +28,32 @@ def frames_extract(
     scenes: Annotated[bool, typer.Option("--scenes", help="The first frame of each scene.")] = False,
     image_format: Annotated[Literal["jpeg", "png"], typer.Option("--format", help="jpeg or png.")] = "jpeg",
     shard: Annotated[bool, typer.Option("--shard", help="One tar instead of a file per frame.")] = False,
-    longest_side: Annotated[int | None, typer.Option(min=16, help="Reduce larger frames to it.")] = None,
+    longest_side: Annotated[int | None, typer.Option(min=SMALLEST_SIDE, help="Reduce larger frames to it.")] = None,
     crop: Annotated[str | None, typer.Option(help="x,y,width,height as displayed, or auto for black bars.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Extracts frames of one video with their exact times. Exits with 1 if the video is damaged or cut short."""
-    from video_assets.stages.extraction import extract_to_folder
-    from video_assets.video.crop import parse_crop
-    from video_assets.video.image import ImageOptions
-    from video_assets.video.sampling import parse_policy
-
-    given = {"fps": fps, "every_s": every, "count": count}
-    forms = [f"{name}={number}" for name, number in given.items() if number is not None]
-    forms += ["keyframes"] * keyframes + ["scene"] * scenes
-    if len(forms) != 1:
-        raise typer.BadParameter("give one of --fps, --every, --count, --keyframes and --scenes")
+    options = ExtractOptions(
+        video, out, fps, every, count, keyframes, scenes, image_format, shard, longest_side, crop, as_json
+    )
     try:
-        policy = parse_policy(forms[0])
-        box = parse_crop(crop) if crop is not None else None
+        run = options.prepare()
     except ValueError as error:
-        raise typer.BadParameter(_sampling_fault(fps, every) or str(error)) from None
+        raise typer.BadParameter(str(error)) from None
+    _conclude(run, as_json)
+
+
+def tell_alone(run: Callable[[], Extraction], *, as_json: bool) -> None:
+    """Ends this process as the command does whose extraction is `run`, whatever comes of it."""
+    alone = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
+    alone.command()(lambda: _conclude(run, as_json))
+    alone(args=[])
+
+
+def _conclude(run: Callable[[], Extraction], as_json: bool) -> None:
     with errors_in_words(as_json):
-        options = ImageOptions(image_format, longest_side=longest_side)
-        result = extract_to_folder(video, out, policy, options, crop=box, shard=shard)
-    if as_json:
-        print_json(asdict(result))
-    elif result.frames or not result.error_msg:
-        typer.echo(f"{counted(result.frames, 'frame')} in {result.seconds:.2f} s: {result.table}")
+        result = run()
+    typer.echo(in_words(result, as_json=as_json), nl=False)
     if result.error_msg:
         typer.secho(f"Error: {result.error_msg}", fg=typer.colors.RED, err=True)
         raise typer.Exit(1)
-
-
-def _sampling_fault(fps: str | None, every: str | None) -> str:
-    """What is wrong with a rate or a distance, by its option; empty where neither was given or both are good."""
-    from video_assets.video.sampling import exact
-
-    for option, text, unit in (("--every", every, "seconds"), ("--fps", fps, "frames per second")):
-        try:
-            good = text is None or exact(text) > 0
-        except ValueError:
-            good = False
-        if not good:
-            return f"{option} {text}: give {unit} above 0, such as 0.5 or 1/3"
-    return ""
