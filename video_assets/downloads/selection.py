@@ -13,9 +13,9 @@ from video_assets.downloads.errors import InvalidDownload, NothingSelected
 from video_assets.keys import Partition
 from video_assets.path_template import KeyFields, PathTemplate, Unmatched
 from video_assets.settings import Settings
-from video_assets.storage.chunk_metadata import split_stream_key
 from video_assets.storage.object_store import ObjectInfo, ObjectStore
 from video_assets.storage.registry import open_store, split_uri
+from video_assets.storage.stream_keys import split_stream_key
 from video_assets.table_store.registry import open_tables
 from video_assets.table_store.table_store import PartitionNotFound, TableStore
 from video_assets.tables import CLIPS, FRAMES, OK, VIDEO_MANIFEST, Table

@@ -20,7 +20,6 @@ from video_assets.path_template import KeyFields, PathTemplate
 from video_assets.sources.parallel_listing import Report
 from video_assets.sources.source_objects import Fault, Remarks, SourceObjects
 from video_assets.sources.spool import Spool
-from video_assets.storage.chunk_metadata import METADATA, chunk_number, split_stream_key, split_stream_object
 from video_assets.storage.chunked_store import ChunkedStore, read_metadata
 from video_assets.storage.object_keys import printable_key
 from video_assets.storage.object_store import (
@@ -30,6 +29,7 @@ from video_assets.storage.object_store import (
     ObjectStore,
     ObjectUnreadable,
 )
+from video_assets.storage.stream_keys import METADATA, chunk_number, split_stream_key, split_stream_object
 
 READS = 16
 """How many streams are looked at at a time."""

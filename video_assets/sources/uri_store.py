@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from video_assets.storage.chunk_metadata import split_stream_key
 from video_assets.storage.object_store import ObjectInfo, ObjectStore
 from video_assets.storage.registry import open_store, split_uri
+from video_assets.storage.stream_keys import split_stream_key
 
 
 @dataclass(frozen=True)

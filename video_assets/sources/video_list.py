@@ -22,9 +22,9 @@ from video_assets.sources.parallel_listing import PIECE_KEYS, Report
 from video_assets.sources.source_objects import Fault, ListedVideo, Remarks
 from video_assets.sources.spool import Spool
 from video_assets.sources.uri_store import UriStore
-from video_assets.storage.chunk_metadata import split_stream_key
 from video_assets.storage.object_store import ObjectInfo, ObjectNotFound, ObjectStore, StoreUnavailable
 from video_assets.storage.registry import normal_uri, open_store, shown_uri, split_uri
+from video_assets.storage.stream_keys import split_stream_key
 
 HEADS = 16
 """How many objects are asked at a time."""

@@ -16,9 +16,9 @@ from video_assets.stages.bags import BAG_VERSION, SUFFIX, Bagging, write_bag
 from video_assets.stages.items import Item, Outcome, Report, Row, failed_row, run_stage
 from video_assets.stages.probe import source_columns, stream_columns, truth_columns
 from video_assets.stages.windows import Windowing, later, seconds_into_source, write_windows
-from video_assets.storage.chunk_metadata import split_stream_key
 from video_assets.storage.object_store import ObjectStore
 from video_assets.storage.registry import open_store, split_uri
+from video_assets.storage.stream_keys import split_stream_key
 from video_assets.table_store.provenance import Recipe
 from video_assets.table_store.table_store import Fold, TableStore
 from video_assets.tables import CLIPS, OK

@@ -13,10 +13,10 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
-from video_assets.storage.chunk_metadata import split_stream_key
 from video_assets.storage.object_store import ObjectNotFound, ObjectStore
 from video_assets.storage.registry import open_store, split_uri
-from video_assets.table_store.parquet import parquet_bytes
+from video_assets.storage.stream_keys import split_stream_key
+from video_assets.table_store.parquet_bytes import parquet_bytes
 from video_assets.tables import FAILED, FILTERED, FRAMES, OK
 from video_assets.video.errors import MediaError, UnreadableMedia
 from video_assets.video.extract import ExtractedFrame, FrameExtraction

@@ -17,9 +17,9 @@ from video_assets.stages.deletions import NOTHING_REMOVED, OnSourceDelete, Remov
 from video_assets.stages.items import Row
 from video_assets.stages.manifest_rows import bag_rows, earlier_rows, recipe, upload_row
 from video_assets.stages.manifest_scan import MadeOf, scan_of
-from video_assets.storage.chunk_metadata import split_stream_key
 from video_assets.storage.object_store import ObjectNotFound, ObjectUnreadable
 from video_assets.storage.registry import open_store
+from video_assets.storage.stream_keys import split_stream_key
 from video_assets.table_store.table_store import Fold, TableStore
 from video_assets.tables import VIDEO_MANIFEST
 

@@ -19,17 +19,12 @@ from typing import Any
 from video_assets.storage.object_keys import check_key
 from video_assets.storage.object_store import InvalidKey, ObjectUnreadable
 
-METADATA = "metadata.json"
 FORMAT = "video-assets/chunks/1"
 
 MAX_METADATA_BYTES = 32 * 1024 * 1024
 """Some 300,000 chunks: 3 TB, where they have 10 MiB."""
 
-_STREAM_ID = re.compile(r"[0-9a-f]{32}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_STREAM_OBJECT = re.compile(
-    r"(?P<folder>(?:.*/)?[0-9a-f]{32}/)(?P<name>chunk_[0-9]{6,}\.bin|metadata\.json)", re.DOTALL
-)
 
 
 class StreamFault(ObjectUnreadable):
@@ -75,37 +70,6 @@ class StreamMetadata:
         for chunk in self.chunks:
             digest.update(f"{chunk.size_bytes} {chunk.sha256}\n".encode())
         return digest.hexdigest()[:32]
-
-
-def chunk_name(number: int) -> str:
-    """`chunk_000000.bin`, and so on."""
-    return f"chunk_{number:06d}.bin"
-
-
-def chunk_number(name: str) -> int:
-    """The number in a chunk's name."""
-    return int(name.removeprefix("chunk_").removesuffix(".bin"))
-
-
-def split_stream_object(key: str) -> tuple[str, str] | None:
-    """The folder of a stream, with a slash at its end, and the name in it; None for a key that is of no stream."""
-    match = _STREAM_OBJECT.fullmatch(key)
-    return (match["folder"], match["name"]) if match else None
-
-
-def split_stream_key(key: str) -> tuple[str, str] | None:
-    """The key of a stream's metadata and the video's name; None for a key that stands for no stream.
-
-    Works on URIs as well.
-    """
-    before, found, name = key.partition(f"/{METADATA}/")
-    return (f"{before}/{METADATA}", name) if found and _STREAM_ID.fullmatch(before.rpartition("/")[2]) else None
-
-
-def is_metadata_uri(uri: str) -> bool:
-    """Whether a URI is that of a stream's metadata."""
-    folder, _, name = uri.rpartition("/")
-    return name == METADATA and _STREAM_ID.fullmatch(folder.rpartition("/")[2]) is not None
 
 
 def parse_metadata(data: bytes, item: str) -> StreamMetadata:

@@ -17,10 +17,8 @@ from typing import BinaryIO
 
 from video_assets.storage.chunk_metadata import (
     MAX_METADATA_BYTES,
-    METADATA,
     StreamFault,
     StreamMetadata,
-    chunk_name,
     parse_metadata,
 )
 from video_assets.storage.object_reader import open_reader
@@ -36,6 +34,7 @@ from video_assets.storage.object_store import (
 )
 from video_assets.storage.part_uploads import PartUploads
 from video_assets.storage.prefix_rollup import roll_up
+from video_assets.storage.stream_keys import METADATA, chunk_name
 
 
 def read_metadata(home: ObjectStore, key: str) -> tuple[ObjectInfo, StreamMetadata]:

@@ -7,6 +7,8 @@
 - Reads follow symbolic links, out of the root too: whoever owns the disk placed them. Writes never do.
 - The etag is size, modification time and inode number (`local_files`).
 - A disk cannot hold `a` and `a/b` at once: the second to come is an `InvalidKey`. Emptied folders are removed.
+
+What only listings, locks and uploads need is imported there: a command that reads and puts files starts without it.
 """
 
 # Names are bytes here, so that any name works; pathlib has none.
@@ -15,16 +17,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote_to_bytes
 
-from video_assets.storage import local_listing
 from video_assets.storage.local_files import (
     ABSENT_ERRNOS,
     OneVersion,
@@ -35,10 +35,8 @@ from video_assets.storage.local_files import (
     unavailable_on_os_error,
     unreadable,
 )
-from video_assets.storage.local_multipart import LocalMultipartUpload
 from video_assets.storage.local_publish import publish, remove
 from video_assets.storage.local_temporary import Temporary, hidden_folder, remove_dead
-from video_assets.storage.local_uploads import LocalUploads, remove_dead_uploads
 from video_assets.storage.object_keys import check_key, printable_key, segment_fault
 from video_assets.storage.object_reader import open_reader
 from video_assets.storage.object_store import (
@@ -55,7 +53,9 @@ from video_assets.storage.object_store import (
     check_size,
     object_changed,
 )
-from video_assets.storage.prefix_rollup import roll_up
+
+if TYPE_CHECKING:
+    from video_assets.storage.local_uploads import LocalUploads
 
 
 class LocalStore(ObjectStore):
@@ -92,12 +92,17 @@ class LocalStore(ObjectStore):
         return decode_key(path[len(base) :]) if is_below else None
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
+        from video_assets.storage import local_listing
+
         with self._one_root():
             yield from local_listing.list_objects(self._root, prefix, start_after)
 
     def list_level(
         self, prefix: str = "", *, delimiter: str = "/", start_after: str = ""
     ) -> Iterator[ObjectInfo | CommonPrefix]:
+        from video_assets.storage import local_listing
+        from video_assets.storage.prefix_rollup import roll_up
+
         with self._one_root():
             if delimiter == "/":
                 yield from local_listing.list_level(self._root, prefix, start_after)
@@ -153,6 +158,8 @@ class LocalStore(ObjectStore):
             return self._publish(temporary, key, if_absent=False)
 
     def multipart(self, key: str) -> MultipartUpload:
+        from video_assets.storage.local_multipart import LocalMultipartUpload
+
         check_key(key)
         item = self.uri_of(key)
         return LocalMultipartUpload(
@@ -164,6 +171,8 @@ class LocalStore(ObjectStore):
 
     @property
     def uploads(self) -> LocalUploads:
+        from video_assets.storage.local_uploads import LocalUploads
+
         def read(key: str, start: int, length: int, etag: str) -> bytes:
             return self.get(key, start=start, length=length, etag=etag)
 
@@ -177,13 +186,14 @@ class LocalStore(ObjectStore):
         remove(self._root, key, self.uri_of(key))
 
     def sweep(self) -> int:
+        from video_assets.storage.local_uploads import remove_dead_uploads
+
         self._root_identity()
         with unavailable_on_os_error(self._uri):
             return remove_dead(self._root) + remove_dead_uploads(self._root)
 
     @contextlib.contextmanager
     def lock(self, name: str, *, timeout_s: float) -> Iterator[None]:
-        # Imported here: one who only reads or puts files needs no lock.
         from filelock import SoftFileLock, Timeout, UnixFileLock
 
         item = f"lock '{printable_key(name)}' of {self._uri}"
@@ -211,6 +221,8 @@ class LocalStore(ObjectStore):
         folder = hidden_folder(self._root) + b"/locks"
         os.makedirs(folder, exist_ok=True)
         readable = re.sub(r"[^A-Za-z0-9=_.-]+", "_", name)[:80]
+        import hashlib
+
         digest = hashlib.sha256(encode_key(name)).hexdigest()[:16]
         return os.fsdecode(folder) + f"/{readable}-{digest}.lock"
 

@@ -7,13 +7,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from video_assets.storage.bucket_probe import BucketProbe
-from video_assets.storage.chunk_metadata import is_metadata_uri, split_stream_key
 from video_assets.storage.local_files import file_uri
 from video_assets.storage.local_store import LocalStore
 from video_assets.storage.object_store import InvalidUri, ObjectStore
+from video_assets.storage.stream_keys import is_metadata_uri, split_stream_key
+
+if TYPE_CHECKING:
+    from video_assets.storage.bucket_probe import BucketProbe
 
 
 def open_store(uri: str, *, create: bool = False) -> ObjectStore:

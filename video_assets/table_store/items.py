@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from video_assets.keys import Partition, blobs_prefix, items_prefix
 from video_assets.storage.object_store import ObjectNotFound, ObjectStore
-from video_assets.table_store.parquet import parquet_bytes, to_current_schema
+from video_assets.table_store.parquet import to_current_schema
+from video_assets.table_store.parquet_bytes import parquet_bytes
 from video_assets.table_store.table_store import TableError
 from video_assets.tables import FAILED, OK, Table
 
