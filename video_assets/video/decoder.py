@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from video_assets.video.container import complaints, demux, reason_of
 from video_assets.video.damage import Damage
 from video_assets.video.errors import OutOfMemory
+from video_assets.video.h264_headers import H264Headers, NotFollowed
+from video_assets.video.h264_references import stand_ins
 from video_assets.video.plan import DecodePlan, Step
 from video_assets.video.reach import DamageReach
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
     from av.container import InputContainer
+    from av.video.codeccontext import VideoCodecContext
     from av.video.stream import VideoStream
+
+Numbered = tuple[int, "Packet[VideoStream]"]
+"""A packet and its number in the file."""
 
 Timed = tuple[int, "VideoFrame"]
 """A frame and its presentation time."""
@@ -47,13 +53,12 @@ def planned_frames(
     import av
 
     context, steps = stream.codec_context, plan.steps.tolist()
+    packets = zip(range(plan.end), _video_packets(container, stream), strict=False)
     context.options = {**context.options, "err_detect": "explode"}
     before = complaints()
     try:
-        for number, packet in zip(range(plan.end), _video_packets(container, stream), strict=False):
+        for number, packet in _needed(packets, plan, context):
             step = steps[number]
-            if step == Step.SKIP:
-                continue
             context.skip_frame = "NONREF" if step == Step.REFERENCE else "DEFAULT"
             reach.goes_in(number, packet)
             frames = context.decode(packet)
@@ -66,6 +71,42 @@ def planned_frames(
             yield from _out(frames, reach)
     except av.FFmpegError as error:
         raise PlanError(f"a packet could not be decoded: {reason_of(error)}") from error
+
+
+def _needed(packets: Iterable[Numbered], plan: DecodePlan, context: VideoCodecContext) -> Iterator[Numbered]:
+    """The packets for the plan's targets. Some stretches are held until their end, to see what they need."""
+    steps = plan.steps.tolist()
+    headers = _headers(context) if plan.together else None
+    held: list[Numbered] = []
+    for number, packet in packets:
+        if steps[number] == Step.SKIP:
+            continue
+        if headers is None or not (held or number in plan.together):
+            yield number, packet
+            continue
+        held.append((number, packet))
+        if steps[number] == Step.LAST:
+            wanted = [steps[other] != Step.REFERENCE for other, _ in held]
+            replaced = stand_ins(headers, [memoryview(other) for _, other in held], wanted)
+            for (other, whole), data in zip(held, replaced, strict=True):
+                yield other, whole if data is None else _in_place_of(whole, data)
+            held.clear()
+    yield from held  # The file ends before the plan does.
+
+
+def _in_place_of(packet: Packet[VideoStream], data: bytes) -> Packet[VideoStream]:
+    import av
+
+    made: Packet[Any] = av.Packet(data)
+    made.pts, made.dts, made.duration, made.time_base = packet.pts, packet.dts, packet.duration, packet.time_base
+    return made
+
+
+def _headers(context: VideoCodecContext) -> H264Headers | None:
+    try:
+        return H264Headers(context.extradata or b"")
+    except NotFollowed:
+        return None
 
 
 def all_frames(container: InputContainer, stream: VideoStream, damage: Damage, label: str) -> Iterator[VideoFrame]:

@@ -2,7 +2,8 @@
 
 A *group* runs from one entry (a packet where decoding may start) to before the next. Groups without a
 target are left out. Within a group, packets after its last target are left out, and of the packets before
-it those that no frame refers to (where the codec allows it). Leading frames (presented before their
+it those that no frame refers to (where the codec allows it). Whether a needed frame refers to the others only
+their headers tell (see `h264_references`), which a plan leaves to the decode. Leading frames (presented before their
 group's entry, in an open GOP) also need the group before.
 """
 
@@ -17,6 +18,9 @@ from numpy.typing import NDArray
 
 from video_assets.video.index import VideoIndex
 from video_assets.video.sampling import SamplingPolicy, Scenes, select_frames
+
+_MOST_TOGETHER_BYTES = 32 * 1024 * 1024
+"""Of the packets that are held in memory at a time."""
 
 
 class Step(IntEnum):
@@ -33,10 +37,18 @@ class Step(IntEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecodePlan:
-    """Steps for each video packet in file order, and the presentation times that must come out, in order."""
+    """What to do with a video, in file order.
+
+    Attributes:
+        steps: of each video packet.
+        targets: presentation times that must come out, in order.
+        together: first packets of stretches in which, up to LAST, some may refer to nothing else that is needed: it
+            shows when their headers are looked at together.
+    """
 
     steps: NDArray[np.uint8]
     targets: tuple[int, ...]
+    together: frozenset[int] = frozenset()
 
     @property
     def end(self) -> int:
@@ -78,13 +90,30 @@ def _plan(index: VideoIndex, chosen: NDArray[np.int64]) -> DecodePlan | None:
     if len(chosen) and group[chosen].min() < 0:
         return None
     steps = np.zeros(len(index.pts), dtype=np.uint8)
+    together = set()
     for first, targets in _stretches(index, chosen, group):
         steps[first : targets[-1]] = Step.REFERENCE
         steps[targets] = Step.TARGET
         steps[targets[-1]] = Step.LAST
+        if _has_b_frames_between(index, first, targets[-1]):
+            together.add(first)
     if not index.skips_unreferenced:
         steps[steps == Step.REFERENCE] = Step.TARGET
-    return DecodePlan(steps, tuple(index.pts[chosen].tolist()))
+    return DecodePlan(steps, tuple(index.pts[chosen].tolist()), frozenset(together))
+
+
+def _has_b_frames_between(index: VideoIndex, first: int, last: int) -> bool:
+    """Whether before `last` a stretch of H.264 has frames presented before others that are decoded earlier.
+
+    Only those are left out by what headers say; others could be, but no known encoder makes them so.
+    """
+    span = slice(first, last)
+    pts = index.pts[span]
+    return (
+        index.codec == "h264"
+        and bool((pts < np.maximum.accumulate(pts)).any())
+        and int(index.size_bytes[span].sum()) <= _MOST_TOGETHER_BYTES
+    )
 
 
 def _stretches(
