@@ -44,12 +44,13 @@ def build_index(
     tables: TableStore,
     settings: Settings,
     report: Report,
+    index: VectorIndex | None = None,
 ) -> Fold:
     """Makes the index hold exactly the partition's ok vectors. Only missing or changed points are read and written.
 
-    A model that is no longer set, but was, loses the partition's points.
+    A model that is no longer set, but was, loses the partition's points. An `index` that is given stays open.
     """
-    index = open_vector_index(settings.index, api_key=settings.qdrant_api_key)
+    opened = index or open_vector_index(settings.index, api_key=settings.qdrant_api_key)
     try:
         with tables.writer(VECTOR_INDEX, partition):
             begun = time.monotonic()
@@ -59,12 +60,13 @@ def build_index(
             rows, made = [], 0
             for model in models:
                 mine = upstream.filter((pc.field("model") == model) & (pc.field("status") == OK))
-                row, changed = _sync_model(index, model, partition, mine)
+                row, changed = _sync_model(opened, model, partition, mine)
                 rows.append(row)
                 made += changed
                 report(f"vector_index: {model}: {row['points']} points, {changed} changed")
     finally:
-        index.close()
+        if index is None:
+            opened.close()
     return Fold(
         VECTOR_INDEX,
         partition,

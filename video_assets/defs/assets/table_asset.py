@@ -20,6 +20,7 @@ from video_assets.storage.object_store import LockTimeout
 from video_assets.table_store.odps_errors import OdpsUnavailable
 from video_assets.table_store.table_store import Fold, TableStore
 from video_assets.tables import FAILED, FILTERED, Table
+from video_assets.vectors.vector_index import VectorIndex
 
 OWNERS = ["team:fleet-data"]
 SHOWN_FAILURES = 20
@@ -37,13 +38,17 @@ def _nothing() -> pa.Table:
 
 @dataclass(frozen=True, slots=True)
 class Making:
-    """What it takes to make one partition of a table. `upstream` reads what it is made of, when it is called."""
+    """What it takes to make one partition of a table. `upstream` reads what it is made of, when it is called.
+
+    `index` is the vector index where it is open already, for several partitions.
+    """
 
     partition: Partition
     settings: Settings
     tables: TableStore
     log: dg.DagsterLogManager
     upstream: Callable[[], pa.Table] = _nothing
+    index: VectorIndex | None = None
 
 
 @dataclass(frozen=True, slots=True)
