@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _OPEN_POLL_S = 0.02
 _IDLE_POLL_S = 0.1
 """How soon a session that does nothing notices that others wait."""
+_IDLE_S = 5.0
+"""How long it keeps the shard open for nothing: programs that do not know of the locks cannot open it meanwhile."""
 
 
 class ShardTurns:
@@ -56,6 +58,7 @@ class ShardTurns:
                 turn.end()
             else:
                 turn.end_if_wanted()
+                turn.used_at = time.monotonic()
 
     @contextmanager
     def session(self, collection: str) -> Iterator[None]:
@@ -78,11 +81,14 @@ class ShardTurns:
 
 
 def _give_way(turn: Turn, over: threading.Event) -> None:
-    """Ends a session's turn between two calls as soon as others wait, until the session is over."""
+    """Ends a session's turn between two calls as soon as others wait, or none comes; until the session is over."""
     while not over.wait(_IDLE_POLL_S):
         if turn.in_use.acquire(blocking=False):
             try:
-                turn.end_if_wanted()
+                if time.monotonic() - turn.used_at > _IDLE_S:
+                    turn.end()
+                else:
+                    turn.end_if_wanted()
             finally:
                 turn.in_use.release()
 
@@ -97,12 +103,13 @@ class _Sessions(threading.local):
 class Turn:
     """The right to use a collection's files, and its shard once it is open.
 
-    `in_use` is held during a call, and by whoever ends the turn between two.
+    `in_use` is held during a call, and by whoever ends the turn between two; `used_at` is when the last call ended.
     """
 
     def __init__(self, path: Path, locks: Path, collection: str) -> None:
         self.path = path
         self.in_use = threading.RLock()
+        self.used_at = time.monotonic()
         self._locks, self._collection = locks, collection
         self._held: ExitStack | None = None
         self._shard: EdgeShard | None = None

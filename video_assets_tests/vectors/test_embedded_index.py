@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from qdrant_edge import EdgeShard
 
-from video_assets.vectors import embedded_index
+from video_assets.vectors import embedded_index, shard_turns
 from video_assets.vectors.embedded_index import EmbeddedIndex
 from video_assets.vectors.index_errors import (
     CollectionMismatchError,
@@ -261,6 +261,22 @@ def test_a_session_between_two_calls_keeps_neither_search_nor_writer_waiting(dir
     assert not _is_held(directory / ".locks" / f"{COLLECTION}.lock")
 
 
+def test_a_session_that_does_nothing_for_long_closes_the_shard(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A notebook that knows of no locks could not open it for as long as a large partition is decoded."""
+    monkeypatch.setattr(shard_turns, "_IDLE_S", 0.2)
+    index = EmbeddedIndex(directory)
+    with index.session(COLLECTION):
+        assert index.count(COLLECTION) == 1
+        deadline = time.monotonic() + 30
+        while _is_held(directory / ".locks" / f"{COLLECTION}.lock"):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        EdgeShard.load(str(directory / COLLECTION / "shard")).close()
+        assert index.count(COLLECTION) == 1
+
+
 def test_a_session_opens_once_while_nobody_waits(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[int] = []
     load = Turn._load
@@ -270,6 +286,7 @@ def test_a_session_opens_once_while_nobody_waits(directory: Path, monkeypatch: p
         return load(turn)
 
     monkeypatch.setattr(Turn, "_load", counted)
+    monkeypatch.setattr(shard_turns, "_IDLE_S", 60.0)
     index = EmbeddedIndex(directory)
     with index.session(COLLECTION):
         for frame in range(2, 6):
