@@ -5,7 +5,7 @@ packed run makes is what the assets make, by the same functions.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -28,10 +28,9 @@ from video_assets.errors import VideoAssetsError
 from video_assets.keys import InvalidId, Partition, check_date
 from video_assets.settings import Settings
 from video_assets.stages.items import StageStopped
+from video_assets.stages.vector_index import opened_index
 from video_assets.table_store.table_store import CommitConflict, TableStore
 from video_assets.tables import BY_NAME, CHAIN, CLIPS, EMBEDDINGS, FRAMES, MADE_OF, VECTOR_INDEX, VIDEO_MANIFEST
-from video_assets.vectors.registry import open_vector_index
-from video_assets.vectors.vector_index import VectorIndex
 
 MAKERS: Mapping[str, Maker] = {
     VIDEO_MANIFEST.name: make_manifest,
@@ -81,7 +80,9 @@ def make_partitions(
     except VideoAssetsError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     failed: dict[str, str] = {}
-    with kept_open(context.instance), _opened_index(makers, settings) as index:
+    # What takes longer to open than a tiny partition to make stays open.
+    indexed = opened_index(settings) if VECTOR_INDEX.name in makers else nullcontext()
+    with kept_open(context.instance), indexed as index:
         for number, partition in enumerate(partitions, 1):
             making = Making(partition, settings, tables, context.log, index=index)
             yield from _make_partition(makers, making, failed)
@@ -144,19 +145,6 @@ def _makers(assets: Sequence[str]) -> dict[str, Maker]:
     if not assets:
         raise BackfillFault("assets", "names none", f"Choose of {', '.join(MAKERS)}.")
     return {name: maker for name, maker in MAKERS.items() if name in assets}
-
-
-@contextmanager
-def _opened_index(makers: Mapping[str, Maker], settings: Settings) -> Iterator[VectorIndex | None]:
-    """The vector index for all partitions of a run, where they go there: to open it takes longer than a small one."""
-    if VECTOR_INDEX.name not in makers:
-        yield None
-        return
-    index = open_vector_index(settings.index, api_key=settings.qdrant_api_key)
-    with closing(index), ExitStack() as sessions:
-        for model in settings.embed_models:
-            sessions.enter_context(index.session(model))
-        yield index
 
 
 def _make_partition(makers: Mapping[str, Maker], making: Making, failed: dict[str, str]) -> Iterator[Event]:

@@ -16,11 +16,11 @@ from video_assets.keys import Partition
 from video_assets.settings import Settings
 from video_assets.stages.failures import FailedItem, failed_items
 from video_assets.stages.items import StageStopped
+from video_assets.stages.vector_index import OpenIndex
 from video_assets.storage.object_store import LockTimeout
 from video_assets.table_store.odps_errors import OdpsUnavailable
 from video_assets.table_store.table_store import Fold, TableStore
 from video_assets.tables import FAILED, FILTERED, Table
-from video_assets.vectors.vector_index import VectorIndex
 
 OWNERS = ["team:fleet-data"]
 SHOWN_FAILURES = 20
@@ -48,7 +48,7 @@ class Making:
     tables: TableStore
     log: dg.DagsterLogManager
     upstream: Callable[[], pa.Table] = _nothing
-    index: VectorIndex | None = None
+    index: OpenIndex | None = None
 
 
 @dataclass(frozen=True, slots=True)
