@@ -20,7 +20,7 @@ def kept_open(instance: dg.DagsterInstance) -> Iterator[None]:
     """Within the block, the event databases of this process stay open between two events.
 
     Dagster opens a database for each statement or two and closes it again, and SQLite folds the log into the file
-    whenever the last one closes it: two thirds of a small partition's time. What is written is as durable as before,
+    whenever the last one closes it: half of a small partition's time. What is written is as durable as before,
     and others read and write meanwhile, since no transaction is open between two events. Other storages (Postgres)
     keep their connections themselves: nothing is done there.
     """
