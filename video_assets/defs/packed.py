@@ -5,6 +5,8 @@ packed run makes is what the assets make, by the same functions.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,6 +20,7 @@ from video_assets.defs.assets.table_asset import RETRIES, RETRY_WAIT_S, Made, Ma
 from video_assets.defs.assets.vector_index import make_vector_index
 from video_assets.defs.assets.video_manifest import make_manifest
 from video_assets.defs.checks import BLOCKING
+from video_assets.defs.event_store import kept_open
 from video_assets.defs.launch import DATA_VERSION_TAG
 from video_assets.defs.partitions import dates, vehicles
 from video_assets.defs.uploads_seen import known_partitions
@@ -25,6 +28,7 @@ from video_assets.errors import VideoAssetsError
 from video_assets.keys import InvalidId, Partition, check_date
 from video_assets.settings import Settings
 from video_assets.stages.items import StageStopped
+from video_assets.stages.vector_index import opened_index
 from video_assets.table_store.table_store import CommitConflict, TableStore
 from video_assets.tables import BY_NAME, CHAIN, CLIPS, EMBEDDINGS, FRAMES, MADE_OF, VECTOR_INDEX, VIDEO_MANIFEST
 
@@ -59,7 +63,7 @@ class PackedBackfill(dg.Config):
     vehicles: list[str] = Field([], description="Vehicles of the range; if empty, all.")
 
 
-Events = list[dg.AssetMaterialization | dg.AssetCheckEvaluation]
+Event = dg.AssetMaterialization | dg.AssetCheckEvaluation
 
 
 # A step has one pool: decoding is what a machine is short of first.
@@ -76,26 +80,13 @@ def make_partitions(
     except VideoAssetsError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     failed: dict[str, str] = {}
-    for number, partition in enumerate(partitions, 1):
-        events: Events = []
-        try:
-            for name, maker in makers.items():
-                made = _make(name, maker, partition, settings, tables, context.log)
-                events += made
-                if fault := _blocking_fault(made):
-                    failed[partition.key] = f"{name}: {fault}"
-                    break
-        except StageStopped as error:
-            yield from events
-            context.log.warning(f"{error} Trying again in {RETRY_WAIT_S} s; what is done is kept.")
-            raise dg.RetryRequested(max_retries=RETRIES, seconds_to_wait=RETRY_WAIT_S) from error
-        except Exception as error:
-            # Whatever it is, the others are not to suffer for it.
-            context.log.exception(f"{partition.key}: {name} failed")
-            failed[partition.key] = f"{name}: {error}"
-        # All of a partition at once: between two of its assets, automation would ask for the next ones itself.
-        yield from events
-        context.log.info(f"{number} of {len(partitions)} partitions, {len(failed)} failed: {partition.key}")
+    # What takes longer to open than a tiny partition to make stays open.
+    indexed = opened_index(settings) if VECTOR_INDEX.name in makers else nullcontext()
+    with kept_open(context.instance), indexed as index:
+        for number, partition in enumerate(partitions, 1):
+            making = Making(partition, settings, tables, context.log, index=index)
+            yield from _make_partition(makers, making, failed)
+            context.log.info(f"{number} of {len(partitions)} partitions, {len(failed)} failed: {partition.key}")
     if failed:
         raise _failure(failed, len(partitions))
 
@@ -156,13 +147,38 @@ def _makers(assets: Sequence[str]) -> dict[str, Maker]:
     return {name: maker for name, maker in MAKERS.items() if name in assets}
 
 
-def _make(
-    name: str, maker: Maker, partition: Partition, settings: Settings, tables: TableStore, log: dg.DagsterLogManager
-) -> Events:
+def _make_partition(makers: Mapping[str, Maker], making: Making, failed: dict[str, str]) -> Iterator[Event]:
+    """Makes a partition of each asset, as far as it goes; one that fails is noted with its reason.
+
+    Raises:
+        dg.RetryRequested: nothing can be made now.
+    """
+    events: list[Event] = []
+    key = making.partition.key
+    try:
+        for name, maker in makers.items():
+            made = _make(name, maker, making)
+            events += made
+            if fault := _blocking_fault(made):
+                failed[key] = f"{name}: {fault}"
+                break
+    except StageStopped as error:
+        yield from events
+        making.log.warning(f"{error} Trying again in {RETRY_WAIT_S} s; what is done is kept.")
+        raise dg.RetryRequested(max_retries=RETRIES, seconds_to_wait=RETRY_WAIT_S) from error
+    except Exception as error:
+        # Whatever it is, the others are not to suffer for it.
+        making.log.exception(f"{key}: {name} failed")
+        failed[key] = f"{name}: {error}"
+    # All of a partition at once: between two of its assets, automation would ask for the next ones itself.
+    yield from events
+
+
+def _make(name: str, maker: Maker, making: Making) -> list[Event]:
     """Makes and commits one partition of one asset; returns what a run of the asset would report of it."""
-    making = Making(partition, settings, tables, log)
+    partition, tables = making.partition, making.tables
     if name in MADE_OF:
-        making = Making(partition, settings, tables, log, partial(tables.read, MADE_OF[name], partition))
+        making = replace(making, upstream=partial(tables.read, MADE_OF[name], partition))
     for attempt in range(1, COMMIT_ATTEMPTS + 1):
         made, metadata = make_one(maker, making)
         try:
@@ -194,7 +210,7 @@ def _evaluations(asset: dg.AssetKey, partition: Partition, made: Made) -> list[d
     ]
 
 
-def _blocking_fault(events: Events) -> str:
+def _blocking_fault(events: Sequence[Event]) -> str:
     """The check that keeps what is downstream from being made; empty where none does."""
     faults = (
         f"check {event.check_name} failed: {event.description}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Set
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from typing import Any
 
 import pyarrow as pa
@@ -31,10 +32,23 @@ _URIS = ("video_path", "image_url")
 
 _ROWS = 1_000
 
+OpenIndex = VectorIndex
+"""An index that `opened_index` has opened."""
+
 
 def recipe(settings: Settings) -> Recipe:
     """What decides the points besides the vectors: another index has none of them yet."""
     return Recipe(CODE_VERSION, {"models": ",".join(sorted(settings.embed_models)), "index": settings.index})
+
+
+@contextmanager
+def opened_index(settings: Settings) -> Iterator[OpenIndex]:
+    """The index of the settings, for several calls of `build_index`: to open it can take longer than a partition."""
+    index = open_vector_index(settings.index, api_key=settings.qdrant_api_key)
+    with closing(index), ExitStack() as sessions:
+        for model in settings.embed_models:
+            sessions.enter_context(index.session(model))
+        yield index
 
 
 def build_index(
@@ -44,27 +58,27 @@ def build_index(
     tables: TableStore,
     settings: Settings,
     report: Report,
+    index: OpenIndex | None = None,
 ) -> Fold:
     """Makes the index hold exactly the partition's ok vectors. Only missing or changed points are read and written.
 
-    A model that is no longer set, but was, loses the partition's points.
+    A model that is no longer set, but was, loses the partition's points. An `index` that is given stays open.
     """
-    index = open_vector_index(settings.index, api_key=settings.qdrant_api_key)
-    try:
-        with tables.writer(VECTOR_INDEX, partition):
-            begun = time.monotonic()
-            base = tables.version(VECTOR_INDEX, partition)
-            upstream = embeddings()
-            models = sorted({*settings.embed_models, *_indexed_models(tables, partition)})
-            rows, made = [], 0
-            for model in models:
-                mine = upstream.filter((pc.field("model") == model) & (pc.field("status") == OK))
-                row, changed = _sync_model(index, model, partition, mine)
-                rows.append(row)
-                made += changed
-                report(f"vector_index: {model}: {row['points']} points, {changed} changed")
-    finally:
-        index.close()
+    with (
+        nullcontext(index) if index is not None else opened_index(settings) as opened,
+        tables.writer(VECTOR_INDEX, partition),
+    ):
+        begun = time.monotonic()
+        base = tables.version(VECTOR_INDEX, partition)
+        upstream = embeddings()
+        models = sorted({*settings.embed_models, *_indexed_models(tables, partition)})
+        rows, made = [], 0
+        for model in models:
+            mine = upstream.filter((pc.field("model") == model) & (pc.field("status") == OK))
+            row, changed = _sync_model(opened, model, partition, mine)
+            rows.append(row)
+            made += changed
+            report(f"vector_index: {model}: {row['points']} points, {changed} changed")
     return Fold(
         VECTOR_INDEX,
         partition,

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from array import array
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -55,8 +54,6 @@ WRITE_WAIT_S = 120.0
 _DISTANCE = "cosine"
 _MAKING = "making"
 """In a collection's directory until it is whole."""
-_SLOW_BATCH_S = 1.0
-"""After a batch that took longer to come, others are let in while the next one does."""
 _RESERVE_BYTES = 256 * 1024 * 1024
 """The engine maps sparse files: on a full disk the kernel kills the process, with no error to catch."""
 
@@ -103,18 +100,13 @@ class EmbeddedIndex:
 
         written = 0
         self._require_room()
-        begun = time.monotonic()
         with self._turns.session(collection):
             for batch in batches(points, collection, self._dim(collection), bytes_per_number=4):
-                is_slow = time.monotonic() - begun > _SLOW_BATCH_S
                 made = [EdgePoint(point.id, _numbers(point.vector), plain_payload(point.payload)) for point in batch]
                 operation = UpdateOperation.upsert_points(made)
                 with self._turns.turn(collection, WRITE_WAIT_S) as turn:
                     turn.shard.update(operation)
                 written += len(batch)
-                if is_slow:
-                    self._turns.pause(collection)
-                begun = time.monotonic()
             if written:
                 with self._turns.turn(collection, WRITE_WAIT_S) as turn:
                     turn.shard.flush()

@@ -37,7 +37,8 @@ def hold_collection(locks: Path, collection: str, wait_s: float) -> Iterator[Non
             # for its next batch queues behind a waiting search instead of starving it.
             with FileLock(locks / f"{collection}.turn").acquire(timeout=wait_s, poll_interval=POLL_S):
                 left_s = max(0.0, deadline - time.monotonic())
-                lock = FileLock(locks / f"{collection}.lock")
+                # A session's turn may be ended by another thread than took it.
+                lock = FileLock(locks / f"{collection}.lock", thread_local=False)
                 held.enter_context(lock.acquire(timeout=left_s, poll_interval=POLL_S))
         except Timeout as error:
             raise busy_error(collection, wait_s) from error

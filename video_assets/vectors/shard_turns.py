@@ -1,7 +1,8 @@
 """A collection's shard: opened when it is this thread's turn, and kept open for as long as nobody waits for it.
 
 Opening costs 0.1 to 1 s, most of what a small partition takes. So a session of several calls opens once, and gives
-its turn up between two calls only where another process or thread has asked for one.
+its turn up between two calls only where another process or thread has asked for one; however long the next call is in
+coming, a thread beside it sees to that.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from qdrant_edge import EdgeShard
 
 _OPEN_POLL_S = 0.02
+_IDLE_POLL_S = 0.1
+"""How soon a session that does nothing notices that others wait."""
+_IDLE_S = 5.0
+"""How long it keeps the shard open for nothing: programs that do not know of the locks cannot open it meanwhile."""
 
 
 class ShardTurns:
@@ -41,15 +46,19 @@ class ShardTurns:
         """
         session = self._sessions.of.get(collection)
         turn = session or Turn(self._directory / collection / "shard", self._locks, collection)
-        try:
-            turn.take(wait_s)
-            with engine_errors(turn.path):
-                yield turn
-        except BaseException:
-            turn.end()
-            raise
-        if session is None or others_wait(self._locks, collection):
-            turn.end()
+        with turn.in_use:
+            try:
+                turn.take(wait_s)
+                with engine_errors(turn.path):
+                    yield turn
+            except BaseException:
+                turn.end()
+                raise
+            if session is None:
+                turn.end()
+            else:
+                turn.end_if_wanted()
+                turn.used_at = time.monotonic()
 
     @contextmanager
     def session(self, collection: str) -> Iterator[None]:
@@ -59,16 +68,29 @@ class ShardTurns:
             return
         turn = Turn(self._directory / collection / "shard", self._locks, collection)
         self._sessions.of[collection] = turn
+        over = threading.Event()
+        idle = threading.Thread(target=_give_way, args=(turn, over), name=f"index {collection}", daemon=True)
+        idle.start()
         try:
             yield
         finally:
+            over.set()
+            idle.join()
             del self._sessions.of[collection]
             turn.end()
 
-    def pause(self, collection: str) -> None:
-        """Ends a session's turn, so that nobody waits for what is slow elsewhere; the next call takes another."""
-        if session := self._sessions.of.get(collection):
-            session.end()
+
+def _give_way(turn: Turn, over: threading.Event) -> None:
+    """Ends a session's turn between two calls as soon as others wait, or none comes; until the session is over."""
+    while not over.wait(_IDLE_POLL_S):
+        if turn.in_use.acquire(blocking=False):
+            try:
+                if time.monotonic() - turn.used_at > _IDLE_S:
+                    turn.end()
+                else:
+                    turn.end_if_wanted()
+            finally:
+                turn.in_use.release()
 
 
 class _Sessions(threading.local):
@@ -79,10 +101,15 @@ class _Sessions(threading.local):
 
 
 class Turn:
-    """The right to use a collection's files, and its shard once it is open."""
+    """The right to use a collection's files, and its shard once it is open.
+
+    `in_use` is held during a call, and by whoever ends the turn between two; `used_at` is when the last call ended.
+    """
 
     def __init__(self, path: Path, locks: Path, collection: str) -> None:
         self.path = path
+        self.in_use = threading.RLock()
+        self.used_at = time.monotonic()
         self._locks, self._collection = locks, collection
         self._held: ExitStack | None = None
         self._shard: EdgeShard | None = None
@@ -106,6 +133,11 @@ class Turn:
     @shard.setter
     def shard(self, made: EdgeShard) -> None:
         self._shard = made
+
+    def end_if_wanted(self) -> None:
+        """Ends the turn where others wait for it."""
+        if self._held is not None and others_wait(self._locks, self._collection):
+            self.end()
 
     def end(self) -> None:
         """Closes the shard and lets others go on. What was not flushed is in the engine's write-ahead log."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import dagster as dg
 import pytest
 
 from video_assets.tables import CHAIN, CLIPS, EMBEDDINGS, FLEET_DAILY, FRAMES, Table
@@ -89,6 +90,48 @@ def test_killed_at_random_points_and_rerun_ends_the_same(fleet: Fleet, undisturb
         process.communicate()
     fleet.materialize()
     assert Undisturbed.of(fleet) == undisturbed
+
+
+PACKED = """
+import sys
+import dagster as dg
+from video_assets.definitions import defs
+from video_assets.defs.resources import deployment
+from video_assets.sources.registry import open_source
+from video_assets.stages.manifest_scan import scan_source
+settings, tables = deployment()
+config = {"partitions": [partition.key for partition in scan_source(open_source(settings), tables)]}
+with dg.DagsterInstance.get() as instance:
+    job = defs.resolve_job_def("backfill_packed")
+    sys.exit(not job.execute_in_process({"ops": {"make_partitions": {"config": config}}}, instance).success)
+"""
+
+
+@pytest.mark.parametrize("kills", [1, pytest.param(16, marks=pytest.mark.slow)])
+def test_a_packed_run_killed_at_random_points_and_rerun_ends_the_same(
+    fleet: Fleet, undisturbed: Undisturbed, kills: int
+) -> None:
+    """One run makes all partitions, with the index and Dagster's databases open from the first to the last."""
+    chain = {table.name for table in CHAIN}
+    whole = {key for key in undisturbed.keys if key.split("/")[0] in chain}
+    chance = random.Random(kills)
+    for kill in range(kills):
+        wanted = round(len(whole) * (kill + chance.random()) / kills)
+        process = fleet.start(sys.executable, "-c", PACKED)
+        deadline = time.monotonic() + 240
+        while process.poll() is None and finished(fleet) < wanted and time.monotonic() < deadline:
+            time.sleep(0.005)
+        process.kill()
+        process.communicate()
+    fleet.call(sys.executable, "-c", PACKED)
+    left = Undisturbed.of(fleet)
+    assert left.rows == {name: rows for name, rows in undisturbed.rows.items() if name.split()[0] in chain}
+    assert (left.points, left.blobs) == (undisturbed.points, undisturbed.blobs)
+    assert {key for key in left.keys if key.split("/")[0] in chain} == whole
+    with dg.DagsterInstance.from_config(str(fleet.home)) as instance:
+        for table in CHAIN:
+            made = {partition.key for partition in fleet.tables.partitions(table)}
+            assert instance.get_materialized_partitions(dg.AssetKey(table.name)) == made
 
 
 def finished(fleet: Fleet) -> int:

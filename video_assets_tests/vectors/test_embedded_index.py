@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from qdrant_edge import EdgeShard
 
-from video_assets.vectors import embedded_index
+from video_assets.vectors import embedded_index, shard_turns
 from video_assets.vectors.embedded_index import EmbeddedIndex
 from video_assets.vectors.index_errors import (
     CollectionMismatchError,
@@ -28,6 +29,7 @@ from video_assets.vectors.index_errors import (
 )
 from video_assets.vectors.registry import open_vector_index
 from video_assets.vectors.shard_lock import hold_collection
+from video_assets.vectors.shard_turns import Turn
 from video_assets.vectors.vector_index import Point
 from video_assets_tests.vectors.fleet_points import COLLECTION, DIM, contents, frame_id, frame_point, frame_vector
 
@@ -233,7 +235,6 @@ def test_a_session_lets_a_search_in_between_two_batches(directory: Path, monkeyp
 
 def test_what_is_slow_to_read_keeps_no_search_waiting(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("video_assets.vectors.collection.BATCH_BYTES", 1)
-    monkeypatch.setattr(embedded_index, "_SLOW_BATCH_S", 0.0)
     searched: list[list[str]] = []
 
     def points() -> Iterator[Point]:
@@ -246,6 +247,53 @@ def test_what_is_slow_to_read_keeps_no_search_waiting(directory: Path, monkeypat
     with index.session(COLLECTION):
         index.upsert(COLLECTION, points())
     assert len(searched) == 2
+
+
+def test_a_session_between_two_calls_keeps_neither_search_nor_writer_waiting(directory: Path) -> None:
+    """A packed backfill holds one from partition to partition, and decodes meanwhile."""
+    index, other = EmbeddedIndex(directory), EmbeddedIndex(directory)
+    with index.session(COLLECTION):
+        index.upsert(COLLECTION, [frame_point("veh-7", 2)])
+        assert len(_search(directory)) == 2
+        index.upsert(COLLECTION, [frame_point("veh-7", 3)])
+        other.upsert(COLLECTION, [frame_point("veh-7", 4)])
+        assert index.count(COLLECTION) == 4
+    assert not _is_held(directory / ".locks" / f"{COLLECTION}.lock")
+
+
+def test_a_session_that_does_nothing_for_long_closes_the_shard(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A notebook that knows of no locks could not open it for as long as a large partition is decoded."""
+    monkeypatch.setattr(shard_turns, "_IDLE_S", 0.2)
+    index = EmbeddedIndex(directory)
+    with index.session(COLLECTION):
+        assert index.count(COLLECTION) == 1
+        deadline = time.monotonic() + 30
+        while _is_held(directory / ".locks" / f"{COLLECTION}.lock"):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        EdgeShard.load(str(directory / COLLECTION / "shard")).close()
+        assert index.count(COLLECTION) == 1
+
+
+def test_a_session_opens_once_while_nobody_waits(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[int] = []
+    load = Turn._load
+
+    def counted(turn: Turn) -> EdgeShard:
+        opened.append(1)
+        return load(turn)
+
+    monkeypatch.setattr(Turn, "_load", counted)
+    monkeypatch.setattr(shard_turns, "_IDLE_S", 60.0)
+    index = EmbeddedIndex(directory)
+    with index.session(COLLECTION):
+        for frame in range(2, 6):
+            index.ensure(COLLECTION, DIM)
+            index.upsert(COLLECTION, [frame_point("veh-7", frame)])
+        assert index.count(COLLECTION) == 5
+    assert len(opened) == 1
 
 
 def test_an_error_in_a_session_gives_the_turn_up(directory: Path) -> None:

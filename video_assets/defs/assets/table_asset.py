@@ -16,6 +16,7 @@ from video_assets.keys import Partition
 from video_assets.settings import Settings
 from video_assets.stages.failures import FailedItem, failed_items
 from video_assets.stages.items import StageStopped
+from video_assets.stages.vector_index import OpenIndex
 from video_assets.storage.object_store import LockTimeout
 from video_assets.table_store.odps_errors import OdpsUnavailable
 from video_assets.table_store.table_store import Fold, TableStore
@@ -37,13 +38,17 @@ def _nothing() -> pa.Table:
 
 @dataclass(frozen=True, slots=True)
 class Making:
-    """What it takes to make one partition of a table. `upstream` reads what it is made of, when it is called."""
+    """What it takes to make one partition of a table. `upstream` reads what it is made of, when it is called.
+
+    `index` is the vector index where it is open already, for several partitions.
+    """
 
     partition: Partition
     settings: Settings
     tables: TableStore
     log: dg.DagsterLogManager
     upstream: Callable[[], pa.Table] = _nothing
+    index: OpenIndex | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,12 @@ from video_assets.tables import VECTOR_INDEX
 
 def make_vector_index(making: Making) -> Made:
     fold = build_index(
-        making.partition, making.upstream, tables=making.tables, settings=making.settings, report=making.log.info
+        making.partition,
+        making.upstream,
+        tables=making.tables,
+        settings=making.settings,
+        report=making.log.info,
+        index=making.index,
     )
     checks = [uniqueness_result(fold), points_result(fold)]
     return Made(fold, {"points": pc.sum(fold.rows["points"]).as_py() or 0}, checks)
