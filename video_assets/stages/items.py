@@ -283,9 +283,9 @@ class _PartitionWork:
         message = result.message
         if result.stage == MEMORY_STAGE:
             message += f"; a worker may have {self.settings.item_memory_mib} MiB (VIDEO_ASSETS_ITEM_MEMORY_MIB)"
-        rows = self.table.rows([failed_row(item.identity, result.stage, message)])
         if result.stage == TIMEOUT_STAGE and self.deadline < math.inf:
             message = f"not done within the {self.settings.item_timeout_s:g} s that its record may take in all"
+        rows = self.table.rows([failed_row(item.identity, result.stage, message)])
         # What is not at the source now may be there again: that is no failing of the item.
         attempts = max(tries, 1) if result.stage == ObjectChanged.stage else tries + 1
         return ItemRecord(item.item_id, rows, FAILED, attempts, result.retryable, seconds)
