@@ -157,7 +157,7 @@ def many(home: CatalogueHome, records: int, processes: int, *, batch: int, lease
     workers = [home.start(*arguments, more=more) for _ in range(processes)]
     # A third is worked off; two have an item under way, or are about to begin one.
     made = (home.root / "store/clips").rglob
-    until(lambda: len(list(made("items/*.parquet"))) > records // 3, seconds=3000, pause_s=records / 5000)
+    until(lambda: len(list(made("items/*.parquet"))) > records // 3, *workers, seconds=3000, pause_s=records / 5000)
     for victim in workers[:2]:
         victim.kill()
         victim.communicate()
