@@ -14,6 +14,7 @@ from pathlib import Path
 import av
 import pytest
 
+from video_assets.table_store.table_store import fingerprint
 from video_assets.tables import CLIPS, FRAMES
 from video_assets_tests.stages.catalogue_home import CatalogueHome
 from video_assets_tests.video.make_video import make_video
@@ -106,6 +107,21 @@ def test_a_record_that_takes_too_long_fails_alone_and_waits_for_its_next_attempt
     assert home.call("run", more=more).stdout.splitlines()[-1] == "Nothing more is due: 1 record done, 0 failed."
     assert home.attempts() == {"good": 1, "other": 1, "slow": 1}
     assert home.flags() == {"good": ALL, "other": ALL, "slow": DOWNLOADED}
+
+
+def test_a_table_made_otherwise_is_made_as_a_whole(home: CatalogueHome) -> None:
+    home.add("first")
+    assert home.call("run").returncode == 0
+    before = {row["video_path"]: row["image_id"] for row in home.rows(FRAMES)}
+    home.add("second")
+    assert home.call("run", more={"VIDEO_ASSETS_FRAMES_QUALITY": "50"}).returncode == 0
+    assert home.there() == {"first": WHOLE, "second": WHOLE}, "none is of the former frames"
+    assert not {row["image_id"] for row in home.rows(FRAMES)} & {*before.values()}
+    (partition,) = home.tables.partitions(FRAMES)
+    known = home.tables.provenance(FRAMES, partition)
+    assert known is not None
+    assert known.recipe.parameters["quality"] == "50"
+    assert known.upstream_version == fingerprint(CLIPS, home.tables.read(CLIPS, partition))
 
 
 def slow_video(path: Path) -> bytes:
