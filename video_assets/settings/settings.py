@@ -139,7 +139,10 @@ class Settings(FramesSettings, FleetSettings, CatalogueSettings, OssSettings, Od
         default_factory=lambda: os.cpu_count() or 1, ge=1, examples=["4"], description="Worker processes of a run."
     )
     item_timeout_s: float = Field(
-        600, gt=0, examples=["600 (seconds)"], description="An item that takes longer fails, by itself."
+        600,
+        gt=0,
+        examples=["600 (seconds)"],
+        description="An item that takes longer fails, by itself; so does a whole record of `catalogue run`.",
     )
     # Four times what a 4K clip of 10 bits and its vectors pass with, twice that of 8K.
     item_memory_mib: int = Field(

@@ -14,7 +14,7 @@ template, which the same core does after, takes several times what its page take
 from __future__ import annotations
 
 import threading
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
@@ -34,6 +34,9 @@ PIECES_AHEAD = 12
 
 FILLED = 0.9
 """Sub-prefixes that share a span are to fill so much of a piece, since the next ones may be larger."""
+
+_CHILDREN_SEEN = 200
+"""Sub-prefixes of a piece that are counted to tell how large they are."""
 
 _PAGE_KEYS = 1000
 """What S3 and OSS put into one page: no more than one is read beyond a span's end."""
@@ -152,7 +155,7 @@ class ParallelListing:
             while not self._stopped.is_set():
                 page = list(islice(infos, min(_PAGE_KEYS, self.piece_keys - len(objects))))
                 if not page or (through and _sortable(page[-1].key) > through):
-                    end = bisect_right(page, through, key=lambda info: _sortable(info.key)) if page else 0
+                    end = bisect_right(page, through, key=_sortable_key) if page else 0
                     return _Piece(objects + page[:end], [])
                 objects += page
                 if len(objects) == self.piece_keys:
@@ -186,11 +189,17 @@ class ParallelListing:
         return folders
 
     def _stride(self, folder: str, objects: list[ObjectInfo]) -> int:
-        """How many sub-prefixes of a folder make a span, if they are as large as those just seen."""
-        begin = len(folder)
-        inside = [info.key for info in objects if info.key.startswith(folder)]
-        children = len({key[: key.find("/", begin) + 1] or key for key in inside})
-        return max(1, int(FILLED * self.piece_keys * children / max(1, len(inside))))
+        """How many sub-prefixes of a folder make a span, if they are as large as those just seen.
+
+        The objects are in order and the last is in the folder, so those in it are at the end, child by child.
+        """
+        begin, children = len(folder), 0
+        at = first = bisect_left(objects, _sortable(folder), key=_sortable_key)
+        while at < len(objects) and children < _CHILDREN_SEEN:
+            key, children = objects[at].key, children + 1
+            end = key.find("/", begin) + 1
+            at = bisect_left(objects, _after_all(key[:end]), at, key=_sortable_key) if end else at + 1
+        return max(1, int(FILLED * self.piece_keys * children / max(1, at - first)))
 
     def _marks(self, folder: str, last: str, through: str, stride: int) -> list[str]:
         """Every `stride`-th sub-prefix of a folder after `last` and before `through`; enough for all threads."""
@@ -207,6 +216,15 @@ class ParallelListing:
     def _list(self, after: str) -> Generator[ObjectInfo]:
         # Every store's `list` is a generator, which can be closed before its end.
         return cast("Generator[ObjectInfo]", self.store.list(self.prefix, start_after=after))
+
+
+def _sortable_key(info: ObjectInfo) -> bytes:
+    return _sortable(info.key)
+
+
+def _after_all(folder: str) -> bytes:
+    """What sorts after every key in a folder, and before any other."""
+    return _sortable(folder)[:-1] + b"0"
 
 
 def _sortable(name: str) -> bytes:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from video_assets.embedding.errors import EmbedderUnavailable
 from video_assets.keys import Partition
@@ -22,7 +22,7 @@ from video_assets.sources.catalogue.lease import Lease
 from video_assets.sources.catalogue.records import Record
 from video_assets.sources.partition_scan import Upload
 from video_assets.stages.catalogue_outputs import outputs
-from video_assets.stages.catalogue_partition import PartitionVideos
+from video_assets.stages.catalogue_partition import PartitionVideos, VideoRows
 from video_assets.stages.catalogue_uploads import failed, found_uploads
 from video_assets.stages.items import StageStopped
 from video_assets.storage.object_store import LockTimeout, StoreUnavailable
@@ -34,7 +34,7 @@ from video_assets.work.failure_text import describe
 from video_assets.work.pool import WorkerStartError
 
 PUBLISH_S = 20.0
-"""How often what is worked off goes into the tables. It costs a reading of the partition's records each time."""
+"""How often what is worked off goes into the tables: each time costs a reading of the partition's tables."""
 
 EVERYONES = (
     StageStopped,
@@ -69,10 +69,11 @@ class RunCounts:
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
-    """A record in hand whose video was found."""
+    """A record in hand whose video was found; `rows` is what was made of it, once it is worked off."""
 
     record: Record
     upload: Upload
+    rows: VideoRows | None = None
 
     @property
     def partition(self) -> Partition:
@@ -105,6 +106,7 @@ class CatalogueRun:
         Raises:
             VideoAssetsError: one of EVERYONES, or the database is away for too long. What is done is kept.
         """
+        self.videos.sweep()
         while not self.stop.is_set():
             records = self.claims.take(self.batch_size)
             if not records:
@@ -135,7 +137,7 @@ class CatalogueRun:
                 for future in begun:
                     future.cancel()
 
-    def _collect(self, begun: dict[Future[None], _Taken]) -> None:
+    def _collect(self, begun: dict[Future[VideoRows], _Taken]) -> None:
         """Takes what is worked off as it ends, and publishes it now and then."""
         pending, finished, published_at = {*begun}, list[_Taken](), time.monotonic()
         fault: BaseException | None = None
@@ -153,13 +155,13 @@ class CatalogueRun:
         if fault is not None:
             raise fault
 
-    def _take(self, future: Future[None], taken: _Taken, finished: list[_Taken]) -> BaseException | None:
+    def _take(self, future: Future[VideoRows], taken: _Taken, finished: list[_Taken]) -> BaseException | None:
         """What is to end the run; None where nothing is."""
         if future.cancelled():
             return None
         error = future.exception()
         if error is None:
-            finished.append(taken)
+            finished.append(replace(taken, rows=future.result()))
         elif isinstance(error, EVERYONES):
             return error
         else:
@@ -180,7 +182,7 @@ class CatalogueRun:
         for partition in sorted(by_partition, reverse=True):
             taken = by_partition[partition]
             try:
-                self.videos.publish(partition, [one.upload for one in taken], self.detail)
+                self.videos.publish(partition, [one.rows for one in taken if one.rows is not None], self.detail)
                 self._end(self._read_back(partition, taken))
             except EVERYONES:
                 raise

@@ -6,6 +6,7 @@ Every stage that works item by item is a list of items and a function; this is t
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,7 @@ from video_assets.table_store.items import ItemRecord, ItemRecords
 from video_assets.table_store.provenance import Recipe
 from video_assets.table_store.table_store import Fold, TableStore, fingerprint
 from video_assets.tables import CLIPS, FAILED, FRAMES, ITEM, MADE_OF, OK, Table
-from video_assets.work.messages import MEMORY_STAGE
+from video_assets.work.messages import MEMORY_STAGE, TIMEOUT_STAGE
 from video_assets.work.pool import Done, Failed, run_items
 from video_assets.work.progress import Progress
 
@@ -140,23 +141,31 @@ def work_ahead(
     *,
     settings: Settings,
     report: Report,
+    deadline: float = math.inf,
 ) -> pa.Table:
     """Works off what is due of some of a partition's items, one record each, and gives their rows.
 
     The partition's table stays as it is, and its lock is not taken: who calls sees to it that no two have the same
     items in hand. A run of the stage finds the records and has nothing left to do.
 
+    Args:
+        deadline: on the clock of `time.monotonic`: an item that is under way then, or would begin later, has failed by
+            a time-out. It is the end of `item_timeout_s` for all that the caller does, items and stages together.
+
     Raises:
         StageStopped: as for `run_stage`.
     """
     work = _PartitionWork.begin(table, partition, items, open_store(settings.store), settings)
+    work.deadline = deadline
     work.work_off(function, report)
     return work.fold()
 
 
 @dataclass
 class _PartitionWork:
-    """The items of a partition while a run works on them. `begun` counts attempts by their markers."""
+    """The items of a partition while a run works on them. `begun` counts attempts by their markers; `deadline` is that
+    of all items together.
+    """
 
     table: Table
     items: dict[str, Item]
@@ -167,6 +176,7 @@ class _PartitionWork:
     made: int = 0
     bytes_read: int = 0
     bytes_total: int = 0
+    deadline: float = math.inf
 
     @classmethod
     def begin(
@@ -200,7 +210,7 @@ class _PartitionWork:
         An item whose blobs something outside has taken away is missing, whatever its record says.
         """
         due = []
-        blobs = set(self.records.blobs())
+        blobs = self._blobs_there()
         for item_id in self.items:
             record = self.done.get(item_id)
             if record is not None and not record.due(self.settings.max_attempts):
@@ -229,6 +239,7 @@ class _PartitionWork:
             ((item_id, self.items[item_id].task) for item_id in due),
             workers=min(self.settings.workers, max(1, len(due))),
             timeout_s=self.settings.item_timeout_s,
+            deadline=self.deadline,
             memory_limit_bytes=self.settings.item_memory_mib << 20,
             on_start=begin,
             on_progress=tick,
@@ -244,6 +255,10 @@ class _PartitionWork:
             with contextlib.suppress(Exception):
                 self.records.withdraw({item_id: self._tries(item_id) for item_id in in_hand})
             raise
+
+    def _blobs_there(self) -> set[str]:
+        """The blobs in the store, as far as records may name them."""
+        return set(self.records.blobs(self.done)) if self.table.name in BLOB_COLUMN else set()
 
     def _blobs_of(self, item_id: str, record: ItemRecord) -> set[str]:
         """The keys of the blobs that the record's rows name in this partition."""
@@ -268,6 +283,8 @@ class _PartitionWork:
         message = result.message
         if result.stage == MEMORY_STAGE:
             message += f"; a worker may have {self.settings.item_memory_mib} MiB (VIDEO_ASSETS_ITEM_MEMORY_MIB)"
+        if result.stage == TIMEOUT_STAGE and self.deadline < math.inf:
+            message = f"not done within the {self.settings.item_timeout_s:g} s that its record may take in all"
         rows = self.table.rows([failed_row(item.identity, result.stage, message)])
         # What is not at the source now may be there again: that is no failing of the item.
         attempts = max(tries, 1) if result.stage == ObjectChanged.stage else tries + 1

@@ -40,11 +40,12 @@ class Patience:
 
 @dataclass(frozen=True)
 class S3Clients:
-    """boto3's client and session, obstore's store, and where and how they ask, for messages."""
+    """boto3's client and session, obstore's store, where they ask for the bucket, and where and how, for messages."""
 
     boto: Any
     session: Any = field(repr=False)
     data: S3Store
+    bucket_url: str
     endpoint: str
     region: str
 
@@ -116,7 +117,7 @@ def _connect(bucket: str, patience: Patience) -> S3Clients:
         retry_config={"max_retries": patience.attempts - 1, "retry_timeout": timedelta(minutes=3)},
         credential_provider=_Credentials(session),
     )
-    return S3Clients(client, session, data, client.meta.endpoint_url, client.meta.region_name)
+    return S3Clients(client, session, data, url.geturl(), client.meta.endpoint_url, client.meta.region_name)
 
 
 def _boto_client(session: Any, bucket: str, region: str | None, patience: Patience) -> Any:

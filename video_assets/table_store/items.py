@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
 from video_assets.keys import Partition, blobs_prefix, items_prefix
-from video_assets.storage.object_store import ObjectNotFound, ObjectStore
+from video_assets.storage.object_store import ObjectInfo, ObjectNotFound, ObjectStore
 from video_assets.table_store.parquet import to_current_schema
 from video_assets.table_store.parquet_bytes import parquet_bytes
 from video_assets.table_store.table_store import TableError
@@ -24,6 +24,9 @@ from video_assets.tables import FAILED, OK, Table
 _logger = logging.getLogger(__name__)
 
 _META = b"video_assets.item"
+
+_FEW = 4
+"""So many items are looked for each by its name: their partition may hold thousands of others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +64,9 @@ class ItemRecords:
         """Where an item's record lies."""
         return self.store.uri_of(self._key(item_id, "parquet"))
 
-    def blobs(self) -> Iterator[str]:
-        """The keys of the partition's blobs."""
-        return (info.key for info in self.store.list(self._blobs_prefix))
+    def blobs(self, item_ids: Collection[str]) -> Iterator[str]:
+        """The keys of the blobs of these items, perhaps among others of the partition."""
+        return (info.key for info in self._list(self._blobs_prefix, item_ids))
 
     def blob_key(self, uri: str) -> str | None:
         """The key of a blob of this partition; None for what lies elsewhere."""
@@ -82,7 +85,7 @@ class ItemRecords:
         wanted = set(item_ids)
         found: dict[str, set[str]] = {}
         prefix = items_prefix(self.table.name, self.partition)
-        for info in self.store.list(prefix):
+        for info in self._list(prefix, wanted):
             item_id, _, kind = info.key.removeprefix(prefix).partition(".")
             if item_id in wanted:
                 found.setdefault(item_id, set()).add(kind)
@@ -103,10 +106,11 @@ class ItemRecords:
 
         with self.store.open(self._key(item_id, "parquet")) as stream:
             file = pq.ParquetFile(stream)
-            rows = file.read(columns=[n for n in self.table.schema.names if n in file.schema_arrow.names])
-            return ItemRecord(
-                item_id, to_current_schema(self.table, rows), **json.loads(file.schema_arrow.metadata[_META])
-            )
+            # Each look at it makes it anew, which takes longer than to read the rows.
+            stored = file.schema_arrow
+            names = {*stored.names}
+            rows = file.read(columns=[name for name in self.table.schema.names if name in names], use_threads=False)
+            return ItemRecord(item_id, to_current_schema(self.table, rows), **json.loads(stored.metadata[_META]))
 
     def _read_if_whole(self, item_id: str) -> ItemRecord | None:
         """A record that something outside has damaged counts as missing: the item is made again."""
@@ -132,6 +136,14 @@ class ItemRecords:
                 self.begin(item_id, before)
             else:
                 self.store.delete(self._key(item_id, "attempt"))
+
+    def _list(self, prefix: str, item_ids: Collection[str]) -> Iterator[ObjectInfo]:
+        """What lies under a prefix of these items, perhaps among what is others'. Its names begin with an item's id."""
+        if len(item_ids) > _FEW:
+            yield from self.store.list(prefix)
+            return
+        for item_id in sorted(item_ids):
+            yield from self.store.list(prefix + item_id)
 
     def _begun(self, item_id: str) -> int:
         try:

@@ -136,13 +136,14 @@ def _table_bytes(rows: pa.Table, provenance: Provenance | None) -> bytes:
 def to_current_schema(table: Table, rows: pa.Table) -> pa.Table:
     """Rows written by an earlier version: columns added since are null; a changed type is an error."""
     columns = []
+    types = {field.name: field.type for field in rows.schema}
     for field in table.schema:
-        if field.name not in rows.column_names:
+        found = types.get(field.name)
+        if found is None:
             columns.append(pa.nulls(len(rows), field.type))
-        elif rows.schema.field(field.name).type.equals(field.type):
+        elif found.equals(field.type):
             columns.append(rows[field.name])
         else:
-            found = rows.schema.field(field.name).type
             raise SchemaMismatch(
                 f"table {table.name}",
                 f"column {field.name} is stored as {found}, not {field.type}",

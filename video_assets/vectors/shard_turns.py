@@ -1,8 +1,8 @@
 """A collection's shard: opened when it is this thread's turn, and kept open for as long as nobody waits for it.
 
 Opening costs 0.1 to 1 s, most of what a small partition takes. So a session of several calls opens once, and gives
-its turn up between two calls only where another process or thread has asked for one; however long the next call is in
-coming, a thread beside it sees to that.
+its turn up between two calls only where another process or thread has asked for one, and not sooner than it has paid;
+however long the next call is in coming, a thread beside it sees to that.
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ _IDLE_POLL_S = 0.1
 _IDLE_S = 5.0
 """How long it keeps the shard open for nothing: programs that do not know of the locks cannot open it meanwhile."""
 
+KEPT_S = 0.5
+"""A session keeps its turn for so long, whoever waits. Several writers that gave way after each call would open the
+shard for each call, and do little else."""
+
 
 class ShardTurns:
     """Turns at the shards `<directory>/<collection>/shard`."""
@@ -40,8 +44,12 @@ class ShardTurns:
     def turn(self, collection: str, wait_s: float) -> Iterator[Turn]:
         """The collection to itself for the duration of the block, its shard not opened yet or still open.
 
+        Args:
+            collection: whose.
+            wait_s: how long to wait for the turn; in a session, the longest of its calls so far.
+
         Raises:
-            IndexBusyError: not within `wait_s`.
+            IndexBusyError: not within that time.
             IndexUnwritableError, IndexCorruptError: also for what the engine raises in the block.
         """
         session = self._sessions.of.get(collection)
@@ -113,15 +121,24 @@ class Turn:
         self._locks, self._collection = locks, collection
         self._held: ExitStack | None = None
         self._shard: EdgeShard | None = None
-        self._wait_s = self._deadline = 0.0
+        self._wait_s = self._deadline = self._taken_at = 0.0
 
     def take(self, wait_s: float) -> None:
-        """Waits for the turn unless it is held."""
-        self._wait_s, self._deadline = wait_s, time.monotonic() + wait_s
+        """Waits for the turn unless it is held; for the longest that any of its calls was given, since what a writer
+        reads is part of its writing.
+        """
+        self._wait_s = max(self._wait_s, wait_s)
+        self._deadline = time.monotonic() + self._wait_s
         if self._held is None:
             with ExitStack() as held:
-                held.enter_context(hold_collection(self._locks, self._collection, wait_s))
+                held.enter_context(hold_collection(self._locks, self._collection, self._wait_s))
                 self._held = held.pop_all()
+            self._taken_at = time.monotonic()
+
+    @property
+    def is_paid(self) -> bool:
+        """Whether it was held for long enough to be worth its opening."""
+        return time.monotonic() - self._taken_at >= KEPT_S
 
     @property
     def shard(self) -> EdgeShard:
@@ -135,8 +152,8 @@ class Turn:
         self._shard = made
 
     def end_if_wanted(self) -> None:
-        """Ends the turn where others wait for it."""
-        if self._held is not None and others_wait(self._locks, self._collection):
+        """Ends the turn where others wait for it, and it has paid."""
+        if self._held is not None and self.is_paid and others_wait(self._locks, self._collection):
             self.end()
 
     def end(self) -> None:

@@ -11,6 +11,7 @@ import struct
 from typing import BinaryIO, NamedTuple, TypeAlias
 
 MEMORY_STAGE = "memory"
+TIMEOUT_STAGE = "timeout"
 
 _LENGTH = struct.Struct("!Q")
 

@@ -13,6 +13,7 @@ signals.
 from __future__ import annotations
 
 import logging
+import math
 import pickle
 import time
 from collections.abc import Callable, Generator, Iterable
@@ -21,7 +22,17 @@ from typing import Generic, TypeVar
 
 from video_assets.errors import VideoAssetsError
 from video_assets.work.failure_text import describe, one_line
-from video_assets.work.messages import MEMORY_STAGE, Failure, Item, Load, Message, Ready, Unloadable, Value
+from video_assets.work.messages import (
+    MEMORY_STAGE,
+    TIMEOUT_STAGE,
+    Failure,
+    Item,
+    Load,
+    Message,
+    Ready,
+    Unloadable,
+    Value,
+)
 from video_assets.work.worker import Worker, WorkerGoneError, acquire, release, wait_for_any
 
 T = TypeVar("T")
@@ -86,6 +97,7 @@ def run_items(
     *,
     workers: int,
     timeout_s: float,
+    deadline: float = math.inf,
     memory_limit_bytes: int | None = None,
     on_start: Callable[[str], None] = _nothing,
     on_progress: Callable[[], None] = _nothing,
@@ -107,6 +119,8 @@ def run_items(
         workers: how many items run at once, each in a process of its own; at least 1.
         timeout_s: seconds that one item may take, imports of the function's module not counted. Overdue
             workers are stopped while the caller waits for the next outcome.
+        deadline: when, on the clock of `time.monotonic`, every item is overdue, however long it has run. Those that
+            have not begun by then are not handed to a worker: they fail by a time-out after 0 s.
         memory_limit_bytes: RLIMIT_DATA of each worker: its private writable memory (heap, decoder and model
             buffers, 8 MiB for each thread's stack), not mapped files. Linux only. None sets no limit; the
             kernel's out-of-memory killer is told to prefer workers to this process either way.
@@ -123,7 +137,7 @@ def run_items(
         raise ValueError(f"workers must be at least 1, not {workers}")
     if not timeout_s > 0:
         raise ValueError(f"timeout_s must be positive, not {timeout_s}")
-    run = _Run(function, timeout_s, memory_limit_bytes, on_start)
+    run = _Run(function, timeout_s, deadline, memory_limit_bytes, on_start)
     return _outcomes(run, items, workers, on_progress)
 
 
@@ -138,6 +152,8 @@ def _outcomes(
                 pair = next(waiting, None)
                 if pair is None:
                     exhausted = True
+                elif run.is_over():
+                    yield Failed(pair[0], TIMEOUT_STAGE, "no time was left to begin it", True, 0.0)
                 else:
                     run.take(*pair)
             if not run.slots:
@@ -172,15 +188,21 @@ class _Run(Generic[T, R]):
         self,
         function: Callable[[T], R],
         timeout_s: float,
+        deadline: float,
         memory_limit_bytes: int | None,
         on_start: Callable[[str], None],
     ) -> None:
         self._function_pickle = pickle.dumps(function)
         self._timeout_s = timeout_s
+        self._deadline = deadline
         self._memory_limit_bytes = memory_limit_bytes
         self._on_start = on_start
         self._free: list[Worker] = []
         self.slots: list[_Slot[T]] = []
+
+    def is_over(self) -> bool:
+        """Whether nothing more is to begin."""
+        return time.monotonic() >= self._deadline
 
     def take(self, item_id: str, item: T) -> None:
         if self._free:
@@ -263,8 +285,8 @@ class _Run(Generic[T, R]):
             return None
         return Failed(
             slot.item_id,
-            "timeout",
-            f"no result after {self._timeout_s:g} s; the worker process was stopped",
+            TIMEOUT_STAGE,
+            f"no result after {min(self._timeout_s, round(slot.seconds(), 1)):g} s; the worker process was stopped",
             True,
             slot.seconds(),
         )
@@ -278,7 +300,7 @@ class _Run(Generic[T, R]):
             return
         self._on_start(slot.item_id)
         slot.began_at = time.monotonic()
-        slot.deadline = slot.began_at + self._timeout_s
+        slot.deadline = min(slot.began_at + self._timeout_s, self._deadline)
         slot.worker.send(Item(item_pickle))
 
     def _start_again(self, slot: _Slot[T], how: str) -> None:

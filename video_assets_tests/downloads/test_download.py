@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 import random
+import subprocess
+import sys
 import tracemalloc
 from datetime import date
 from pathlib import Path
@@ -220,6 +223,29 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, size: int) -> None:
     tracemalloc.stop()
     assert got.stat().st_size == size
     assert peak < 20_000_000
+
+
+@pytest.mark.slow
+def test_the_whole_processs_memory_is_flat_on_a_gigabyte(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path)
+    peaks = {}
+    for name, size in {"small": 1_000_000, "large": 1_000_000_000}.items():
+        path = fleet.source / name / "2026-01-03/front/083000.mp4"
+        path.parent.mkdir(parents=True)
+        chance = random.Random(1)
+        with path.open("wb") as file:
+            for _ in range(size // 1_000_000):
+                file.write(chance.randbytes(1_000_000))
+        command = [sys.executable, "-m", "video_assets.cli", "download", str(tmp_path / name), "--prefix", f"{name}/"]
+        environment = os.environ | {"VIDEO_ASSETS_SOURCE": str(fleet.source), "VIDEO_ASSETS_STORE": str(tmp_path / "s")}
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
+        (got,) = (tmp_path / name).rglob("*.mp4")
+        assert filecmp.cmp(got, path, shallow=False)
+        peaks[name] = used.ru_maxrss * 1024
+    assert peaks["large"] - peaks["small"] < 20_000_000
 
 
 def test_the_package_gives_download_without_loading_it() -> None:

@@ -68,6 +68,18 @@ def parallel(store: ObjectStore, prefix: str = "", start_after: str = "", piece:
 
 
 @settings(max_examples=60, deadline=None)
+@given(keys=TREES.filter(bool), depth=st.integers(0, 3))
+def test_sub_prefixes_are_counted_as_by_looking_at_each_key(keys: list[str], depth: int) -> None:
+    listing = ParallelListing(MemoryStore(keys), piece_keys=1000)  # type: ignore[arg-type]
+    objects = list(MemoryStore(keys).list())
+    folders = listing._folders_of(objects[-1].key)
+    folder = folders[min(depth, len(folders) - 1)]
+    inside = [info.key for info in objects if info.key.startswith(folder)]
+    children = len({key[: key.find("/", len(folder)) + 1] or key for key in inside})
+    assert listing._stride(folder, objects) == max(1, int(0.9 * 1000 * children / len(inside)))
+
+
+@settings(max_examples=60, deadline=None)
 @given(keys=TREES, prefix=st.sampled_from(["", "a", "a/", "b/a"]), piece=st.integers(1, 5), cut=st.integers(0, 59))
 def test_any_tree_is_listed_as_by_one_request_after_the_other(
     keys: list[str], prefix: str, piece: int, cut: int

@@ -11,10 +11,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import av
 import pytest
 
+from video_assets.table_store.table_store import fingerprint
 from video_assets.tables import CLIPS, FRAMES
 from video_assets_tests.stages.catalogue_home import CatalogueHome
+from video_assets_tests.video.make_video import make_video
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -29,13 +32,15 @@ def home(tmp_path: Path, catalogue_url: str) -> Iterator[CatalogueHome]:
     found.close()
 
 
-def until(holds: Callable[[], bool], *processes: subprocess.Popen[str], seconds: float = 120) -> None:
+def until(
+    holds: Callable[[], bool], *processes: subprocess.Popen[str], seconds: float = 120, pause_s: float = 0.02
+) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline
         for process in processes:
             assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
+        time.sleep(pause_s)
 
 
 def test_flags_are_set_where_the_output_is_and_failures_say_why(home: CatalogueHome) -> None:
@@ -86,6 +91,56 @@ def test_a_video_that_yields_no_frames_is_downloaded_and_no_more(home: Catalogue
     assert {Path(row["video_path"]).stem for row in failed} == {"cut-off"}
 
 
+def test_a_record_that_takes_too_long_fails_alone_and_waits_for_its_next_attempt(home: CatalogueHome) -> None:
+    home.add("slow", video=slow_video(home.root / "slow.mp4"))
+    home.add("good")
+    more = {"VIDEO_ASSETS_ITEM_TIMEOUT_S": "10", "VIDEO_ASSETS_FRAMES_SAMPLING": "fps=30"}
+    told = home.call("run", "--max-workers", "1", more=more)
+    assert (told.returncode, told.stdout.splitlines()[-1]) == (0, "Nothing more is due: 1 record done, 1 failed.")
+    assert home.flags() == {"good": ALL, "slow": DOWNLOADED}
+    (failure,) = home.status()["failures"]
+    assert (failure["code"], failure["stage"], failure["attempts"]) == ("slow", "timeout", 1)
+    assert failure["message"] == "not done within the 10 s that its record may take in all"
+    assert home.count("a.next_attempt_at BETWEEN now() + interval '3 min' AND now() + interval '5 min'") == 1
+    # Others' publishes of the same partition leave it alone.
+    home.add("other")
+    assert home.call("run", more=more).stdout.splitlines()[-1] == "Nothing more is due: 1 record done, 0 failed."
+    assert home.attempts() == {"good": 1, "other": 1, "slow": 1}
+    assert home.flags() == {"good": ALL, "other": ALL, "slow": DOWNLOADED}
+
+
+def test_a_table_made_otherwise_is_made_as_a_whole(home: CatalogueHome) -> None:
+    home.add("first")
+    assert home.call("run").returncode == 0
+    before = {row["video_path"]: row["image_id"] for row in home.rows(FRAMES)}
+    home.add("second")
+    assert home.call("run", more={"VIDEO_ASSETS_FRAMES_QUALITY": "50"}).returncode == 0
+    assert home.there() == {"first": WHOLE, "second": WHOLE}, "none is of the former frames"
+    assert not {row["image_id"] for row in home.rows(FRAMES)} & {*before.values()}
+    (partition,) = home.tables.partitions(FRAMES)
+    known = home.tables.provenance(FRAMES, partition)
+    assert known is not None
+    assert known.recipe.parameters["quality"] == "50"
+    assert known.upstream_version == fingerprint(CLIPS, home.tables.read(CLIPS, partition))
+
+
+def slow_video(path: Path) -> bytes:
+    """Two minutes of large pictures: half a second's packets, again and again."""
+    half = make_video(path.with_suffix(".half.mp4"), frames=15, size=(1920, 1080), gop=15)
+    with av.open(str(half)) as source, av.open(str(path), "w") as output:
+        stream = output.add_stream_from_template(source.streams.video[0], opaque=True)
+        for turn in range(240):
+            source.seek(0)
+            for packet in source.demux(video=0):
+                if packet.dts is None or packet.pts is None:
+                    continue
+                packet.pts += turn * 15 * packet.duration
+                packet.dts += turn * 15 * packet.duration
+                packet.stream = stream
+                output.mux(packet)
+    return path.read_bytes()
+
+
 def test_sigterm_finishes_what_is_in_hand_and_gives_the_rest_back(home: CatalogueHome) -> None:
     for number in range(30):
         home.add(f"v-{number:02}")
@@ -105,7 +160,7 @@ def test_sigterm_finishes_what_is_in_hand_and_gives_the_rest_back(home: Catalogu
     assert not list((home.root / "store").rglob("*.attempt"))
 
 
-def many(home: CatalogueHome, records: int, processes: int) -> None:
+def many(home: CatalogueHome, records: int, processes: int, *, batch: int, lease_s: int) -> None:
     """Several processes on one table, two of them killed in the middle, one record in a hundred no video at all."""
     chance = random.Random(records)
     poison = {f"r-{number:05}" for number in chance.sample(range(records), max(1, records // 100))}
@@ -113,14 +168,16 @@ def many(home: CatalogueHome, records: int, processes: int) -> None:
         code = f"r-{number:05}"
         place = {"vehicle": f"veh-{number % 5}", "day": f"2026-01-{1 + number // 5 % 4:02}"}
         home.add(code, video=b"no video" * 100 if code in poison else b"", **place)
-    arguments = ("run", "--max-workers", "1", "--batch-size", "10")
-    workers = [home.start(*arguments) for _ in range(processes)]
+    arguments, more = ("run", "--max-workers", "1", "--batch-size", str(batch)), {"CATALOGUE_LEASE_S": str(lease_s)}
+    more = {f"VIDEO_ASSETS_{name}": value for name, value in more.items()}
+    workers = [home.start(*arguments, more=more) for _ in range(processes)]
     # A third is worked off; two have an item under way, or are about to begin one.
-    until(lambda: len(list((home.root / "store/clips").rglob("items/*.parquet"))) > records // 3, seconds=3000)
+    made = (home.root / "store/clips").rglob
+    until(lambda: len(list(made("items/*.parquet"))) > records // 3, *workers, seconds=3000, pause_s=records / 5000)
     for victim in workers[:2]:
         victim.kill()
         victim.communicate()
-    for worker in [home.start(*arguments), *workers[2:]]:
+    for worker in [home.start(*arguments, more=more), *workers[2:]]:
         _, errors = worker.communicate(timeout=3000)
         assert worker.returncode == 0, errors
     # What the dead had in hand is free once their leases end.
@@ -136,10 +193,10 @@ def many(home: CatalogueHome, records: int, processes: int) -> None:
 
 
 def test_processes_share_a_table_and_kills_lose_nothing(home: CatalogueHome) -> None:
-    many(home, 32, 4)
+    many(home, 32, 4, batch=10, lease_s=3)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_processes_share_a_large_table_and_kills_lose_nothing(home: CatalogueHome) -> None:
-    many(home, 5000, 4)
+    many(home, 5000, 4, batch=100, lease_s=20)

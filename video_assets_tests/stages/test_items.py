@@ -15,7 +15,7 @@ import pytest
 
 from video_assets.keys import Partition
 from video_assets.settings import Settings
-from video_assets.stages.items import MAX_RUN_DEATHS, Item, StageStopped, run_stage
+from video_assets.stages.items import MAX_RUN_DEATHS, Item, StageStopped, run_stage, work_ahead
 from video_assets.storage.registry import open_store
 from video_assets.table_store.items import ItemRecords
 from video_assets.table_store.parquet import ParquetTables
@@ -92,6 +92,32 @@ def test_a_hanging_item_costs_its_timeout(tables: ParquetTables) -> None:
     found = rows(run(tables, {"hangs": Behaviour(sleep_s=60), "good": Behaviour()}, item_timeout_s=5.0))
     assert found["hangs"]["error_stage"] == "timeout"
     assert found["good"]["status"] == "ok"
+
+
+def test_work_ahead_has_one_deadline_for_all_its_items_and_stages(tables: ParquetTables) -> None:
+    deadline = time.monotonic() + 6
+
+    def ahead(partition: Partition, **behaviours: Behaviour) -> dict[str, dict[str, Any]]:
+        made = work_ahead(
+            CLIPS,
+            partition,
+            [_item(name, behaviour) for name, behaviour in behaviours.items()],
+            behave,
+            settings=settings(store=tables.store.uri, workers=1, item_timeout_s=6),
+            report=lambda line: None,
+            deadline=deadline,
+        )
+        return {row["clip_id"]: row for row in made.to_pylist()}
+
+    # Either alone would do within 6 s.
+    assert ahead(DAY, a=Behaviour(sleep_s=0.5))["a"]["status"] == "ok"
+    next_stage = ahead(replace(DAY, date="2026-01-04"), b=Behaviour(), c=Behaviour(sleep_s=5.9), d=Behaviour())
+    assert {name: row["status"] for name, row in next_stage.items()} == {"b": "ok", "c": "failed", "d": "failed"}
+    assert {row["error_msg"] for row in next_stage.values() if row["status"] == "failed"} == {
+        "not done within the 6 s that its record may take in all"
+    }
+    assert (next_stage["c"]["error_stage"], next_stage["c"]["attempts"]) == ("timeout", 1)
+    assert not list(Path(tables.store.uri.removeprefix("file://")).rglob("*.attempt"))
 
 
 def test_a_failed_item_is_tried_in_max_attempts_runs_and_then_left(tables: ParquetTables) -> None:

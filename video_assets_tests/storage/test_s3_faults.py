@@ -268,6 +268,21 @@ def test_a_listing_that_is_cut_is_asked_again(proxy: FaultProxy, store: ObjectSt
     assert [info.key for info in store.list()] == ["a.mp4"]
 
 
+def test_pages_are_asked_for_without_boto3_which_takes_over_where_one_fails(
+    proxy: FaultProxy, store: ObjectStore, bucket: str
+) -> None:
+    store.put("Ordner é+/b c&d.mp4", b"")
+    by_boto: list[str] = []
+    connect(bucket).boto.meta.events.register("before-send.s3.ListObjectsV2", lambda **_: by_boto.append("asked"))
+    for fault in (None, Fault("GET .*list-type=2", status=503, code="SlowDown"), Fault("GET .*list-type=2", cut_at=9)):
+        proxy.faults = [fault] if fault else []
+        assert [info.key for info in store.list()] == ["Ordner é+/b c&d.mp4", "a.mp4"]
+        assert [info.key for info in store.list("Ordner é+/")] == ["Ordner é+/b c&d.mp4"]
+        assert [info.key for info in store.list(start_after="Ordner é+/b c&d.mp4")] == ["a.mp4"]
+        assert len(by_boto) == (fault is not None), "another version of botocore may call its session otherwise"
+        by_boto.clear()
+
+
 @pytest.mark.parametrize(("status", "code"), [(503, "SlowDown"), (429, "TooManyRequests"), (500, "InternalError")])
 def test_a_busy_server_is_asked_again(proxy: FaultProxy, store: ObjectStore, status: int, code: str) -> None:
     proxy.faults = [Fault("", times=2, status=status, code=code)]

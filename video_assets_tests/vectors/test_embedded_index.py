@@ -211,6 +211,7 @@ def test_a_waiting_search_comes_before_the_writers_next_batch(directory: Path) -
 def test_a_session_lets_a_search_in_between_two_batches(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Kept open from batch to batch, the shard would keep a search waiting until the whole partition is written."""
     monkeypatch.setattr("video_assets.vectors.collection.BATCH_BYTES", 1)
+    monkeypatch.setattr("video_assets.vectors.shard_turns.KEPT_S", 0.0)
     turn = directory / ".locks" / f"{COLLECTION}.turn"
     found: list[list[str]] = []
     search = threading.Thread(target=lambda: found.append(_search(directory)))
@@ -231,6 +232,44 @@ def test_a_session_lets_a_search_in_between_two_batches(directory: Path, monkeyp
         assert index.upsert(COLLECTION, points()) == 5
         assert index.count(COLLECTION) == 6
     assert len(found) == 1
+
+
+def test_a_session_opens_once_however_many_wait(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writers that gave way to each other after each call opened the shard for each call."""
+    monkeypatch.setattr("video_assets.vectors.shard_turns.KEPT_S", 60.0)
+    turn = directory / ".locks" / f"{COLLECTION}.turn"
+    search = threading.Thread(target=_search, args=(directory,))
+    index = EmbeddedIndex(directory)
+    with index.session(COLLECTION):
+        assert index.count(COLLECTION) == 1
+        search.start()
+        while not _is_held(turn):
+            time.sleep(0.005)
+        index.upsert(COLLECTION, [frame_point("veh-7", 2)])
+        assert index.count(COLLECTION) == 2
+        assert search.is_alive()
+    search.join(30)
+    assert not search.is_alive()
+
+
+def test_bug_a_count_of_a_writer_gave_up_after_a_readers_wait(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded_index, "READ_WAIT_S", 0.1)
+    held, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with hold_collection(directory / ".locks", COLLECTION, 30):
+            held.set()
+            release.wait(30)
+
+    index, holder = EmbeddedIndex(directory), threading.Thread(target=hold)
+    with index.session(COLLECTION):
+        index.upsert(COLLECTION, [frame_point("veh-7", 2)])
+        index._turns._sessions.of[COLLECTION].end()
+        holder.start()
+        held.wait(30)
+        threading.Timer(1, release.set).start()
+        assert index.count(COLLECTION) == 2
+    holder.join()
 
 
 def test_what_is_slow_to_read_keeps_no_search_waiting(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,6 +152,24 @@ def test_a_message_is_one_short_line_without_secrets() -> None:
     assert long.message.startswith("ValueError: xxx")
 
 
+def test_a_deadline_is_that_of_all_items_together(tmp_path: Path) -> None:
+    begun: list[str] = []
+    items = [("first", 1), ("hangs", 2), ("late", 3)]
+    began_at = time.monotonic()
+    outcomes = list(
+        run_items(fn.hang_at_2, items, workers=1, timeout_s=300, deadline=time.monotonic() + 4, on_start=begun.append)
+    )
+    assert time.monotonic() - began_at < 30
+    assert [type(outcome) for outcome in outcomes] == [Done, Failed, Failed]
+    _, hung, late = outcomes
+    assert isinstance(hung, Failed)
+    assert isinstance(late, Failed)
+    assert (hung.stage, late.stage) == ("timeout", "timeout")
+    assert 0 < hung.seconds < 20
+    assert begun == ["first", "hangs"], "what has no time left is not begun"
+    assert (late.seconds, late.retryable) == (0, True)
+
+
 def test_planted_failures_among_many_fail_exactly() -> None:
     ways = ["fine"] * 300
     bad = ["segfault", "exit 0", "exit 3", "kill", "eat memory", "return a lambda", "raise awkward", "sleep"]

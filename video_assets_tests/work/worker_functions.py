@@ -54,6 +54,12 @@ def double(number: int) -> int:
     return 2 * number
 
 
+def hang_at_2(number: int) -> int:
+    if number == 2:
+        time.sleep(600)
+    return number
+
+
 def process_id(_: object) -> int:
     return os.getpid()
 
