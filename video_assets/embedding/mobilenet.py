@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
@@ -90,11 +90,19 @@ class MobileNetV2:
         """
         self.version = version()
         self._session = _session(_checked("model.onnx"), threads)
-        names = _checked("labels.txt").read_text(encoding="utf-8").splitlines()
-        self._names = ClassNames([line.split(", ") for line in names])
+        lines = _checked("labels.txt").read_text(encoding="utf-8").splitlines()
+        self._synonyms = [line.split(", ") for line in lines]
         self._weights = np.load(_checked("class_weights.npy")).astype(np.float32)
         self._bias = np.load(_checked("class_bias.npy")).astype(np.float32)
-        self._class_vectors = unit_vectors(self._weights)
+
+    @cached_property
+    def _names(self) -> ClassNames:
+        """For text alone, which a worker that embeds frames never has: a quarter of its start."""
+        return ClassNames(self._synonyms)
+
+    @cached_property
+    def _class_vectors(self) -> NDArray[np.float32]:
+        return unit_vectors(self._weights)
 
     def embed_images(self, images: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """See `Embedder.embed_images`."""
@@ -125,7 +133,7 @@ class MobileNetV2:
         """Three ImageNet labels each; the feature's length, lost in a unit vector, is taken as the usual."""
         logits = vectors @ self._weights.T * provenance()["feature_length"] + self._bias
         best = np.argsort(-logits, axis=1, kind="stable")[:, :_LABELS]
-        return [[self._names.labels[index] for index in row] for row in best]
+        return [[self._synonyms[index][0] for index in row] for row in best]
 
 
 def _batches(pictures: Sequence[NDArray[np.uint8]]) -> Iterator[list[int]]:

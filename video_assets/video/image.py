@@ -187,11 +187,29 @@ def decode_image(data: bytes, *, label: str = "image") -> NDArray[np.uint8]:
             if image.width * image.height > MAX_PIXELS:
                 raise UnreadableImage(label, f"has {image.width} × {image.height} pixels, too many")
             turn = _exif_turn(image)
+            if turn is None and (pixels := _plain_jpeg(image, data)) is not None:
+                return pixels
             upright = image if turn is None else image.transpose(turn)
             # Pillow's convert copies the whole picture even where there is nothing to convert.
             return np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UnreadableImage(label, "is no readable JPEG or PNG picture") from error
+
+
+def _plain_jpeg(image: Image.Image, data: bytes) -> NDArray[np.uint8] | None:
+    """The pixels of an undamaged JPEG in RGB, for less than Pillow takes to copy them; None where it is no such image.
+
+    Both are libjpeg-turbo, and give the same pixels. What it warns of is for Pillow to judge.
+    """
+    import simplejpeg
+
+    if (image.format, image.mode) != ("JPEG", "RGB"):
+        return None
+    try:
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGB", strict=True)
+    except ValueError:
+        return None
+    return pixels if pixels.shape == (image.height, image.width, 3) else None
 
 
 def _exif_turn(image: Image.Image) -> Image.Transpose | None:
