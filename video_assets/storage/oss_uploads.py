@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC
+from functools import reduce
 from typing import ClassVar
 
+from video_assets.storage.crc import Crc, joined
 from video_assets.storage.object_store import ObjectInfo, ObjectNotFound
 from video_assets.storage.oss_client import OssConnection
 from video_assets.storage.oss_errors import store_errors
@@ -14,7 +16,7 @@ from video_assets.storage.oss_multipart import OssMultipartUpload, OssPart, uplo
 from video_assets.storage.oss_uri import OssPlace
 from video_assets.storage.part_uploads import Part, PartUpload, PartUploads, PendingUpload, UploadedPart
 
-_KIND = "crc64:"
+KIND = "crc64"
 
 
 @dataclass(frozen=True)
@@ -37,18 +39,22 @@ class OssUploads(PartUploads):
 
     min_part_bytes: ClassVar[int] = 100 * 1024
 
-    def checksum(self, data: bytes) -> str:
-        from alibabacloud_oss_v2.crc import Crc64
-
-        crc = Crc64(0)
+    def checksum(self, data: bytes, kind: str = "") -> str:
+        crc = Crc("CRC64-XZ")
         crc.update(data)
-        return f"{_KIND}{crc.sum64()}"
+        return f"{KIND}:{crc.value}"
 
     def begin(self, key: str, *, part_bytes: int) -> PartUpload:
         return OssPartUpload(self.upload(key, None, None))
 
     def resume(
-        self, key: str, upload_id: str, *, part_bytes: int, parts: Iterable[UploadedPart] | None = None
+        self,
+        key: str,
+        upload_id: str,
+        *,
+        part_bytes: int,
+        parts: Iterable[UploadedPart] | None = None,
+        kind: str = "",
     ) -> PartUpload:
         known = None
         if parts is not None:
@@ -62,21 +68,16 @@ class OssUploads(PartUploads):
                 begun_at = upload.initiated.astimezone(UTC)
                 yield PendingUpload(upload.key.removeprefix(root), upload.upload_id, begun_at)
 
-    def confirm(self, key: str, parts: Sequence[Part]) -> ObjectInfo | None:
+    def confirm(self, key: str, size_bytes: int, parts: Callable[[str], Sequence[Part]]) -> ObjectInfo | None:
         from alibabacloud_oss_v2 import HeadObjectRequest
-        from alibabacloud_oss_v2.crc import Crc64
 
-        crc, size_bytes = 0, 0
-        for part in parts:
-            crc = Crc64.combine(crc, _crc(part.checksum), part.size_bytes)
-            size_bytes += part.size_bytes
         try:
             with store_errors(self.place, self.place.uri_of(self.full_key(key))):
                 client = self.connected().client
                 found = client.head_object(HeadObjectRequest(self.place.bucket, self.full_key(key)))
         except ObjectNotFound:
             return None
-        if (found.content_length, found.hash_crc64) != (size_bytes, str(crc)):
+        if found.content_length != size_bytes or found.hash_crc64 != str(_joined(parts(KIND))):
             return None
         return ObjectInfo(key, size_bytes, found.etag.strip('"'), found.last_modified.astimezone(UTC))
 
@@ -91,6 +92,10 @@ class OssPartUpload(PartUpload):
     @property
     def upload_id(self) -> str:
         return self._upload.upload_id
+
+    @property
+    def kind(self) -> str:
+        return KIND
 
     @property
     def parts(self) -> dict[int, UploadedPart]:
@@ -110,8 +115,13 @@ class OssPartUpload(PartUpload):
 
 
 def _told(number: int, part: OssPart) -> UploadedPart:
-    return UploadedPart(number, part.size_bytes, part.etag, f"{_KIND}{part.crc}")
+    return UploadedPart(number, part.size_bytes, part.etag, f"{KIND}:{part.crc}")
 
 
 def _crc(checksum: str) -> int:
-    return int(checksum.removeprefix(_KIND) or 0)
+    return int(checksum.removeprefix(f"{KIND}:") or 0)
+
+
+def _joined(parts: Sequence[Part]) -> int:
+    """The CRC64 of the parts joined."""
+    return reduce(lambda crc, part: joined("CRC64-XZ", crc, _crc(part.checksum), part.size_bytes), parts, 0)
