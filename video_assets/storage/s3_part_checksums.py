@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 CRC64NVME = "crc64nvme"
 MD5 = "md5"
+CRC_HEADER = "x-amz-checksum-crc64nvme"
 
 _CRC_BYTES = 8
 
