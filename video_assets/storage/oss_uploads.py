@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC
-from functools import reduce
 from typing import ClassVar
 
-from video_assets.storage.crc import Crc, joined
 from video_assets.storage.object_store import ObjectInfo, ObjectNotFound
 from video_assets.storage.oss_client import OssConnection
 from video_assets.storage.oss_errors import store_errors
-from video_assets.storage.oss_multipart import OssMultipartUpload, OssPart, uploads_under_way
+from video_assets.storage.oss_multipart import OssMultipartUpload, OssPart, crc64, joined_crc64, uploads_under_way
 from video_assets.storage.oss_uri import OssPlace
 from video_assets.storage.part_uploads import Part, PartUpload, PartUploads, PendingUpload, UploadedPart
 
@@ -40,9 +38,7 @@ class OssUploads(PartUploads):
     min_part_bytes: ClassVar[int] = 100 * 1024
 
     def checksum(self, data: bytes, kind: str = "") -> str:
-        crc = Crc("CRC64-XZ")
-        crc.update(data)
-        return f"{KIND}:{crc.value}"
+        return f"{KIND}:{crc64(data)}"
 
     def begin(self, key: str, *, part_bytes: int) -> PartUpload:
         return OssPartUpload(self.upload(key, None, None))
@@ -102,8 +98,7 @@ class OssPartUpload(PartUpload):
         return {number: _told(number, part) for number, part in self._upload.sent.items()}
 
     def send(self, number: int, data: bytes, checksum: str = "") -> UploadedPart:
-        # The SDK holds OSS's CRC64 of the part against its own.
-        self._upload.write_part(number, data)
+        self._upload.write_part(number, data, _crc(checksum) if checksum else None)
         return _told(number, self._upload.sent[number])
 
     def complete(self) -> ObjectInfo:
@@ -124,4 +119,4 @@ def _crc(checksum: str) -> int:
 
 def _joined(parts: Sequence[Part]) -> int:
     """The CRC64 of the parts joined."""
-    return reduce(lambda crc, part: joined("CRC64-XZ", crc, _crc(part.checksum), part.size_bytes), parts, 0)
+    return joined_crc64((_crc(part.checksum), part.size_bytes) for part in parts)
