@@ -20,6 +20,7 @@ from video_assets.storage.part_uploads import Part
 from video_assets.storage.registry import open_store
 from video_assets.storage.s3_clients import connect
 from video_assets.storage.s3_part_checksums import is_joined, part_checksum
+from video_assets.storage.s3_part_requests import PIECE_BYTES
 from video_assets_tests.servers.fault_proxy import Fault, FaultProxy
 from video_assets_tests.servers.s3_server import boto_client, make_bucket
 
@@ -222,7 +223,7 @@ def test_under_tls_a_part_is_sent_without_a_second_hash(
 
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
     connect.cache_clear()
-    requests: list[Any] = []
+    requests, data = list[Any](), DATA * 20
 
     def answer(request: Any, **_: Any) -> Any:
         requests.append(request)
@@ -232,11 +233,13 @@ def test_under_tls_a_part_is_sent_without_a_second_hash(
         boto = connect("fleet").boto
         boto.meta.events.register("before-send.s3.UploadPart", answer)
         target = {"Bucket": "fleet", "Key": "a", "UploadId": "u", "PartNumber": 1}
-        boto.upload_part(**target, Body=DATA, ChecksumAlgorithm="CRC64NVME", ChecksumCRC64NVME=crc64(DATA))
+        boto.upload_part(**target, Body=data, ChecksumAlgorithm="CRC64NVME", ChecksumCRC64NVME=crc64(data))
     finally:
         connect.cache_clear()
     (request,) = requests
-    assert request.body is DATA
-    assert request.headers["x-amz-checksum-crc64nvme"] == crc64(DATA).encode()
+    # In pieces, each of which has the timeout of a connection to itself; and again, where it is sent again.
+    assert max(len(piece) for piece in request.body) == PIECE_BYTES
+    assert [b"".join(request.body), b"".join(request.body)] == [data, data]
+    assert request.headers["x-amz-checksum-crc64nvme"] == crc64(data).encode()
     assert (request.headers["X-Amz-Content-SHA256"] != b"UNSIGNED-PAYLOAD") is is_signed
     assert [name for name in request.headers if "crc32" in name.lower() or name == "Content-MD5"] == []
