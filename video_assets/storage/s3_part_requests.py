@@ -8,7 +8,6 @@ from typing import Any
 
 from video_assets.storage.s3_part_checksums import CRC_HEADER
 
-
 PIECE_BYTES = 64 * 1024
 """So much is written at a time. It must go within the timeout of a connection, however slow the line."""
 

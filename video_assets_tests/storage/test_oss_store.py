@@ -30,6 +30,7 @@ from video_assets.storage.object_store import (
     ObjectNotFound,
     ObjectStore,
     ObjectUnreadable,
+    StoreError,
     StoreUnavailable,
 )
 from video_assets.storage.oss_uri import OssEndpoint
