@@ -3,9 +3,9 @@
     python -m benchmarks.upload [--large-mb 2000] [--rounds 3] [--json]
 
 The server takes parts over loopback and forgets them (`upload_server`). Each client is a process of its own, and both
-read the file from the page cache. We wait until the file is still (for 0 s), take the MD5 of every part, have the store
-confirm the object, probe the video and publish the record; s5cmd sends. s5cmd's seconds are those of its whole process,
-ours begin after our imports. `ratio` is theirs / ours: above 1 we are faster. Memory is the peak of the process.
+read the file from the page cache. We wait until the file is still (for 0 s), take the CRC64NVME of every part, have the
+store confirm the object, probe the video and publish the record; s5cmd sends. s5cmd's seconds are those of its whole
+process, ours begin after our imports. `ratio` is theirs / ours: above 1 we are faster. Memory is the process's peak.
 """
 
 from __future__ import annotations

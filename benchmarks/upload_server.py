@@ -2,8 +2,9 @@
 
     python -m benchmarks.upload_server
 
-Prints its port. The etag of a part is the MD5 that the client sends with it (Content-MD5), unchecked, so that the
-MD5 of an object of such parts comes out as S3 gives it. Small objects are kept.
+Prints its port. It takes the checksum that a client sends with a part, its MD5 (Content-MD5) or its CRC64NVME, for the
+part's, unchecked, so that the etag or the CRC64NVME of an object of such parts comes out as S3 gives it. Small objects
+are kept.
 """
 
 from __future__ import annotations
@@ -12,11 +13,25 @@ import base64
 import hashlib
 import re
 import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock
 from urllib.parse import parse_qs, unquote, urlsplit
 
-SMALL_BYTES = 8 * 1024**2
+from video_assets.storage.crc import joined
+
+CRC_HEADER = "x-amz-checksum-crc64nvme"
+NO_HEADERS: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is kept of a part; either checksum may be empty."""
+
+    size_bytes: int
+    md5: bytes
+    crc: bytes
 
 
 def main() -> None:
@@ -32,8 +47,8 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    parts: dict[str, dict[int, tuple[int, bytes]]] = {}  # noqa: RUF012
-    objects: dict[str, tuple[int, str, bytes]] = {}  # noqa: RUF012
+    parts: dict[str, dict[int, Part]] = {}  # noqa: RUF012
+    objects: dict[str, tuple[int, str, str, bytes]] = {}  # noqa: RUF012
     guard = Lock()
 
     def do_PUT(self) -> None:
@@ -42,13 +57,14 @@ class Handler(BaseHTTPRequestHandler):
         if "partNumber" in query:
             self._drain(length)
             md5 = base64.b64decode(self.headers.get("Content-MD5", "")) or hashlib.md5(b"").digest()
+            crc = self.headers.get(CRC_HEADER, "")
             with self.guard:
-                self.parts[query["uploadId"]][int(query["partNumber"])] = (length, md5)
-            self._answer(200, etag=md5.hex())
+                self.parts[query["uploadId"]][int(query["partNumber"])] = Part(length, md5, base64.b64decode(crc))
+            self._answer(200, etag=md5.hex(), headers={CRC_HEADER: crc} if crc else {})
             return
         body = self.rfile.read(length)
         etag = hashlib.md5(body).hexdigest()
-        self.objects[key] = (length, etag, body)
+        self.objects[key] = (length, etag, "", body)
         self._answer(200, etag=etag)
 
     def do_POST(self) -> None:
@@ -58,12 +74,14 @@ class Handler(BaseHTTPRequestHandler):
             upload_id = uuid.uuid4().hex
             self.parts[upload_id] = {}
             inner = f"<Bucket>bucket</Bucket><Key>{key}</Key><UploadId>{upload_id}</UploadId>"
-            self._xml("InitiateMultipartUploadResult", inner)
+            asked = self.headers.get("x-amz-checksum-algorithm", "")
+            headers = {"x-amz-checksum-algorithm": asked, "x-amz-checksum-type": "FULL_OBJECT"} if asked else {}
+            self._xml("InitiateMultipartUploadResult", inner, headers)
             return
         sent = self.parts.pop(query["uploadId"])
-        numbers = [int(number) for number in re.findall(rb"<PartNumber>(\d+)<", body)]
-        etag = f"{hashlib.md5(b''.join(sent[n][1] for n in numbers)).hexdigest()}-{len(numbers)}"
-        self.objects[key] = (sum(sent[n][0] for n in numbers), etag, b"")
+        parts = [sent[int(number)] for number in re.findall(rb"<PartNumber>(\d+)<", body)]
+        etag = f"{hashlib.md5(b''.join(part.md5 for part in parts)).hexdigest()}-{len(parts)}"
+        self.objects[key] = (sum(part.size_bytes for part in parts), etag, _joined(parts), b"")
         self._xml("CompleteMultipartUploadResult", f"<ETag>&quot;{etag}&quot;</ETag>")
 
     def do_GET(self) -> None:
@@ -72,8 +90,9 @@ class Handler(BaseHTTPRequestHandler):
             kind = "ListMultipartUploadsResult" if "uploads" in query else "ListBucketResult"
             self._xml(kind, "<IsTruncated>false</IsTruncated>")
         elif key in self.objects:
-            size, etag, body = self.objects[key]
-            self._answer(200, body, etag=etag, size=size)
+            size, etag, crc, body = self.objects[key]
+            headers = {CRC_HEADER: crc, "x-amz-checksum-type": "FULL_OBJECT"} if crc else {}
+            self._answer(200, body, etag=etag, size=size, headers=headers)
         else:
             self._answer(404, b"<Error><Code>NoSuchKey</Code></Error>")
 
@@ -96,11 +115,21 @@ class Handler(BaseHTTPRequestHandler):
                 raise ConnectionResetError
             length -= taken
 
-    def _xml(self, root: str, inner: str) -> None:
-        self._answer(200, f'<?xml version="1.0"?><{root}>{inner}</{root}>'.encode())
+    def _xml(self, root: str, inner: str, headers: Mapping[str, str] = NO_HEADERS) -> None:
+        self._answer(200, f'<?xml version="1.0"?><{root}>{inner}</{root}>'.encode(), headers=headers)
 
-    def _answer(self, status: int, body: bytes = b"", *, etag: str = "", size: int | None = None) -> None:
+    def _answer(
+        self,
+        status: int,
+        body: bytes = b"",
+        *,
+        etag: str = "",
+        size: int | None = None,
+        headers: Mapping[str, str] = NO_HEADERS,
+    ) -> None:
         self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
         if etag:
             self.send_header("ETag", f'"{etag}"')
         self.send_header("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
@@ -112,6 +141,16 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         pass
+
+
+def _joined(parts: list[Part]) -> str:
+    """The CRC64NVME of the parts joined, as S3 writes it; nothing where one came without."""
+    if not all(part.crc for part in parts):
+        return ""
+    crc = 0
+    for part in parts:
+        crc = joined("CRC64-NVME", crc, int.from_bytes(part.crc, "big"), part.size_bytes)
+    return base64.b64encode(crc.to_bytes(8, "big")).decode()
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from video_assets.storage.part_uploads import Part, PartUpload, PartUploads, Pen
 DEAD_AFTER = timedelta(days=7)
 """An upload without a new part for so long has no live writer."""
 
-_KIND = "sha256:"
+KIND = "sha256"
 _ID = re.compile(r"[0-9a-f]{32}")
 _RECORD = re.compile(r"(\d+) ([0-9a-f]{64})")
 
@@ -53,8 +53,8 @@ class LocalUploads(PartUploads):
 
     min_part_bytes: ClassVar[int] = 1
 
-    def checksum(self, data: bytes) -> str:
-        return f"{_KIND}{hashlib.sha256(data).hexdigest()}"
+    def checksum(self, data: bytes, kind: str = "") -> str:
+        return f"{KIND}:{hashlib.sha256(data).hexdigest()}"
 
     def begin(self, key: str, *, part_bytes: int) -> PartUpload:
         check_key(key)
@@ -69,7 +69,13 @@ class LocalUploads(PartUploads):
         return LocalPartUpload(self, key, folder, part_bytes, {})
 
     def resume(
-        self, key: str, upload_id: str, *, part_bytes: int, parts: Iterable[UploadedPart] | None = None
+        self,
+        key: str,
+        upload_id: str,
+        *,
+        part_bytes: int,
+        parts: Iterable[UploadedPart] | None = None,
+        kind: str = "",
     ) -> PartUpload:
         check_key(key)
         folder = self._folder(upload_id) if _ID.fullmatch(upload_id) else None
@@ -91,19 +97,19 @@ class LocalUploads(PartUploads):
                     begun_at = datetime.fromtimestamp((folder / "upload.json").stat().st_mtime, UTC)
                     yield PendingUpload(said[0], folder.name, begun_at)
 
-    def confirm(self, key: str, parts: Sequence[Part]) -> ObjectInfo | None:
+    def confirm(self, key: str, size_bytes: int, parts: Callable[[str], Sequence[Part]]) -> ObjectInfo | None:
         try:
             found = self.head(key)
-            if found.size_bytes != sum(part.size_bytes for part in parts):
+            if found.size_bytes != size_bytes:
                 return None
             start = 0
-            for part in parts:
+            for part in parts(KIND):
                 if self.checksum(self.read(key, start, part.size_bytes, found.etag)) != part.checksum:
                     return None
                 start += part.size_bytes
         except ObjectNotFound:
             return None
-        return found
+        return found if start == size_bytes else None
 
     def _folder(self, upload_id: str) -> Path:
         return _uploads_folder(self.root) / upload_id
@@ -128,6 +134,10 @@ class LocalPartUpload(PartUpload):
         return self._folder.name
 
     @property
+    def kind(self) -> str:
+        return KIND
+
+    @property
     def parts(self) -> dict[int, UploadedPart]:
         with self._guard:
             return dict(self._parts)
@@ -135,7 +145,7 @@ class LocalPartUpload(PartUpload):
     def send(self, number: int, data: bytes, checksum: str = "") -> UploadedPart:
         if not 1 <= number <= MAX_PART_NUMBER:
             raise ValueError(f"part number {number} is not from 1 to {MAX_PART_NUMBER}")
-        digest = (checksum or self._uploads.checksum(data)).removeprefix(_KIND)
+        digest = (checksum or self._uploads.checksum(data)).removeprefix(f"{KIND}:")
         record = self._folder / "parts" / str(number)
         with self._errors():
             record.unlink(missing_ok=True)
@@ -146,7 +156,7 @@ class LocalPartUpload(PartUpload):
                     rest, at = rest[written:], at + written
                 os.fdatasync(file.fileno())
             _write(record, f"{len(data)} {digest}")
-        part = UploadedPart(number, len(data), digest, f"{_KIND}{digest}")
+        part = UploadedPart(number, len(data), digest, f"{KIND}:{digest}")
         with self._guard:
             self._parts[number] = part
         return part
@@ -176,7 +186,8 @@ class LocalPartUpload(PartUpload):
             shutil.rmtree(self._folder)
 
     def _published_before(self, parts: list[UploadedPart]) -> ObjectInfo:
-        found = self._uploads.confirm(self._key, [Part(part.size_bytes, part.checksum) for part in parts])
+        size_bytes, sent = sum(p.size_bytes for p in parts), [Part(p.size_bytes, p.checksum) for p in parts]
+        found = self._uploads.confirm(self._key, size_bytes, lambda kind: sent)
         if found is None:
             raise FileNotFoundError
         return found
@@ -233,7 +244,7 @@ def _recorded(folder: Path) -> Iterator[UploadedPart]:
     for record in (folder / "parts").iterdir():
         said = _RECORD.fullmatch(record.read_text("utf-8", "replace"))
         if said and record.name.isdigit():
-            yield UploadedPart(int(record.name), int(said[1]), said[2], f"{_KIND}{said[2]}")
+            yield UploadedPart(int(record.name), int(said[1]), said[2], f"{KIND}:{said[2]}")
 
 
 def _write(path: Path, text: str) -> None:

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import reduce
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from video_assets.storage.crc import Crc, joined
 from video_assets.storage.object_store import MAX_PART_NUMBER, MultipartUpload, ObjectInfo, StoreError, StoreUnavailable
 from video_assets.storage.oss_client import OssConnection
 from video_assets.storage.oss_errors import code_of, store_errors
 from video_assets.storage.oss_uri import OssPlace
 
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
 DEAD_AFTER = timedelta(days=7)
 """An upload that has begun, and had its last part, longer ago than this is a dead writer's. OSS knows no more of it."""
+
+
+PART_ATTEMPTS = 3
+"""A part that came to OSS with other bytes is sent so often in a row."""
 
 
 class OssPart(NamedTuple):
@@ -53,6 +62,7 @@ class OssMultipartUpload(MultipartUpload):
         known: dict[int, OssPart] | None = None,
     ) -> None:
         self._client = connection.client
+        self._sender = connection.parts
         self._place = place
         self._key = key
         self._item = item
@@ -76,20 +86,27 @@ class OssMultipartUpload(MultipartUpload):
         with self._guard:
             return dict(self._parts)
 
-    def write_part(self, number: int, data: bytes) -> None:
+    def write_part(self, number: int, data: bytes, crc: int | None = None) -> None:
+        """Sends a part. `crc` is its CRC64, where that is known already."""
         from alibabacloud_oss_v2 import UploadPartRequest
-        from alibabacloud_oss_v2.crc import Crc64
 
         if not 1 <= number <= MAX_PART_NUMBER:
             raise ValueError(f"part number {number} is not from 1 to {MAX_PART_NUMBER}")
         self._check_open()
-        crc = Crc64(0)
-        crc.update(data)
-        with store_errors(self._place, self._item):
-            asked = UploadPartRequest(self._place.bucket, self._key, number, self.upload_id, body=data)
-            etag = self._client.upload_part(asked).etag.strip('"')
+        crc = crc64(data) if crc is None else crc
+        # With a progress to report, the SDK sends by 32 KiB, else all within the one timeout, however slow the line.
+        place, upload_id = self._place, self.upload_id
+        asked = UploadPartRequest(place.bucket, self._key, number, upload_id, body=data, progress_fn=_no_progress)
+        for _ in range(PART_ATTEMPTS):
+            with store_errors(self._place, self._item):
+                said = self._sender.upload_part(asked)
+            if said.hash_crc64 in (None, str(crc)):
+                break
+        else:
+            cause = f"came to OSS with other bytes than were sent (CRC64 differs), {PART_ATTEMPTS} times"
+            raise StoreError(self._item, cause, "Look at the network and at this machine's memory.")
         with self._guard:
-            self._parts[number] = OssPart(etag, crc.sum64(), len(data))
+            self._parts[number] = OssPart(said.etag.strip('"'), crc, len(data))
 
     def complete(self) -> ObjectInfo:
         from alibabacloud_oss_v2 import CompleteMultipartUpload, CompleteMultipartUploadRequest, UploadPart
@@ -165,14 +182,27 @@ class OssMultipartUpload(MultipartUpload):
     def _completed_before(self) -> Any:
         """What OSS says of the object, if it is what these parts make; else None."""
         from alibabacloud_oss_v2 import HeadObjectRequest
-        from alibabacloud_oss_v2.crc import Crc64
 
-        crc, size = 0, 0
-        for number in sorted(self._parts):
-            part = self._parts[number]
-            crc, size = Crc64.combine(crc, part.crc, part.size_bytes), size + part.size_bytes
+        parts = [part for _, part in sorted(self._parts.items())]
+        size, crc = sum(part.size_bytes for part in parts), joined_crc64((part.crc, part.size_bytes) for part in parts)
         found = self._client.head_object(HeadObjectRequest(self._place.bucket, self._key))
         return found if (found.content_length, found.hash_crc64) == (size, str(crc)) else None
+
+
+def _no_progress(*_: int) -> None:
+    """Is told what was sent."""
+
+
+def crc64(data: ReadableBuffer) -> int:
+    """The CRC64 of bytes as OSS has it."""
+    crc = Crc("CRC64-XZ")
+    crc.update(data)
+    return crc.value
+
+
+def joined_crc64(parts: Iterable[tuple[int, int]]) -> int:
+    """The CRC64 of parts joined, from the CRC64 and the size of each."""
+    return reduce(lambda crc, part: joined("CRC64-XZ", crc, *part), parts, 0)
 
 
 def abort_dead_uploads(connection: OssConnection, place: OssPlace, now: datetime | None = None) -> int:

@@ -10,11 +10,11 @@ from typing import ClassVar
 from video_assets.storage.object_store import ObjectInfo, ObjectNotFound
 from video_assets.storage.oss_client import OssConnection
 from video_assets.storage.oss_errors import store_errors
-from video_assets.storage.oss_multipart import OssMultipartUpload, OssPart, uploads_under_way
+from video_assets.storage.oss_multipart import OssMultipartUpload, OssPart, crc64, joined_crc64, uploads_under_way
 from video_assets.storage.oss_uri import OssPlace
 from video_assets.storage.part_uploads import Part, PartUpload, PartUploads, PendingUpload, UploadedPart
 
-_KIND = "crc64:"
+KIND = "crc64"
 
 
 @dataclass(frozen=True)
@@ -37,18 +37,20 @@ class OssUploads(PartUploads):
 
     min_part_bytes: ClassVar[int] = 100 * 1024
 
-    def checksum(self, data: bytes) -> str:
-        from alibabacloud_oss_v2.crc import Crc64
-
-        crc = Crc64(0)
-        crc.update(data)
-        return f"{_KIND}{crc.sum64()}"
+    def checksum(self, data: bytes, kind: str = "") -> str:
+        return f"{KIND}:{crc64(data)}"
 
     def begin(self, key: str, *, part_bytes: int) -> PartUpload:
         return OssPartUpload(self.upload(key, None, None))
 
     def resume(
-        self, key: str, upload_id: str, *, part_bytes: int, parts: Iterable[UploadedPart] | None = None
+        self,
+        key: str,
+        upload_id: str,
+        *,
+        part_bytes: int,
+        parts: Iterable[UploadedPart] | None = None,
+        kind: str = "",
     ) -> PartUpload:
         known = None
         if parts is not None:
@@ -62,21 +64,16 @@ class OssUploads(PartUploads):
                 begun_at = upload.initiated.astimezone(UTC)
                 yield PendingUpload(upload.key.removeprefix(root), upload.upload_id, begun_at)
 
-    def confirm(self, key: str, parts: Sequence[Part]) -> ObjectInfo | None:
+    def confirm(self, key: str, size_bytes: int, parts: Callable[[str], Sequence[Part]]) -> ObjectInfo | None:
         from alibabacloud_oss_v2 import HeadObjectRequest
-        from alibabacloud_oss_v2.crc import Crc64
 
-        crc, size_bytes = 0, 0
-        for part in parts:
-            crc = Crc64.combine(crc, _crc(part.checksum), part.size_bytes)
-            size_bytes += part.size_bytes
         try:
             with store_errors(self.place, self.place.uri_of(self.full_key(key))):
                 client = self.connected().client
                 found = client.head_object(HeadObjectRequest(self.place.bucket, self.full_key(key)))
         except ObjectNotFound:
             return None
-        if (found.content_length, found.hash_crc64) != (size_bytes, str(crc)):
+        if found.content_length != size_bytes or found.hash_crc64 != str(_joined(parts(KIND))):
             return None
         return ObjectInfo(key, size_bytes, found.etag.strip('"'), found.last_modified.astimezone(UTC))
 
@@ -93,12 +90,15 @@ class OssPartUpload(PartUpload):
         return self._upload.upload_id
 
     @property
+    def kind(self) -> str:
+        return KIND
+
+    @property
     def parts(self) -> dict[int, UploadedPart]:
         return {number: _told(number, part) for number, part in self._upload.sent.items()}
 
     def send(self, number: int, data: bytes, checksum: str = "") -> UploadedPart:
-        # The SDK holds OSS's CRC64 of the part against its own.
-        self._upload.write_part(number, data)
+        self._upload.write_part(number, data, _crc(checksum) if checksum else None)
         return _told(number, self._upload.sent[number])
 
     def complete(self) -> ObjectInfo:
@@ -110,8 +110,13 @@ class OssPartUpload(PartUpload):
 
 
 def _told(number: int, part: OssPart) -> UploadedPart:
-    return UploadedPart(number, part.size_bytes, part.etag, f"{_KIND}{part.crc}")
+    return UploadedPart(number, part.size_bytes, part.etag, f"{KIND}:{part.crc}")
 
 
 def _crc(checksum: str) -> int:
-    return int(checksum.removeprefix(_KIND) or 0)
+    return int(checksum.removeprefix(f"{KIND}:") or 0)
+
+
+def _joined(parts: Sequence[Part]) -> int:
+    """The CRC64 of the parts joined."""
+    return joined_crc64((_crc(part.checksum), part.size_bytes) for part in parts)

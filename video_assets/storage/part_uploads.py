@@ -6,7 +6,7 @@ it by its key, or by an id that it has written down, with the parts that the sto
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar, Protocol
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part's bytes, without them. `checksum` is of the store's own kind (`PartUploads.checksum`)."""
+    """A part's bytes, without them. `checksum` is of a kind that the store keeps (`PartUploads.checksum`)."""
 
     size_bytes: int
     checksum: str
@@ -50,6 +50,10 @@ class PartUpload(Protocol):
         """What the store calls the upload."""
 
     @property
+    def kind(self) -> str:
+        """Of the checksums that parts are sent with: `md5`, for one (see `kind_of`)."""
+
+    @property
     def parts(self) -> dict[int, UploadedPart]:
         """The parts that the store has, by number."""
 
@@ -63,6 +67,7 @@ class PartUpload(Protocol):
 
         Raises:
             ObjectNotFound: the store knows no such upload any more.
+            StoreError: the store got other bytes, again and again.
         """
 
     def complete(self) -> ObjectInfo:
@@ -83,8 +88,13 @@ class PartUploads(Protocol):
     min_part_bytes: ClassVar[int]
     """The store refuses a smaller part, the last one excepted."""
 
-    def checksum(self, data: bytes) -> str:
-        """The checksum of a part, of the kind that this store keeps: `md5:…`, `crc64:…`, `sha256:…`."""
+    def checksum(self, data: bytes, kind: str = "") -> str:
+        """The checksum of a part: `crc64nvme:…` or `md5:…` (S3), `crc64:…` (OSS), `sha256:…` (a disk).
+
+        Args:
+            data: the part.
+            kind: which of those that this store may have; else its first.
+        """
 
     def begin(self, key: str, *, part_bytes: int) -> PartUpload:
         """Starts an object in parts of `part_bytes`; it is invisible until `complete()`.
@@ -94,9 +104,22 @@ class PartUploads(Protocol):
         """
 
     def resume(
-        self, key: str, upload_id: str, *, part_bytes: int, parts: Iterable[UploadedPart] | None = None
+        self,
+        key: str,
+        upload_id: str,
+        *,
+        part_bytes: int,
+        parts: Iterable[UploadedPart] | None = None,
+        kind: str = "",
     ) -> PartUpload:
         """Takes up an upload, with the parts that the store lists, or, where `parts` are given, with these unasked.
+
+        Args:
+            key: of the object.
+            upload_id: what the store calls the upload.
+            part_bytes: the size of its parts.
+            parts: those that the store has.
+            kind: what `PartUpload.kind` was, where that is known and `parts` are given.
 
         Raises:
             ObjectNotFound: the store knows no such upload of this key. With `parts`, the first use tells.
@@ -105,5 +128,16 @@ class PartUploads(Protocol):
     def pending(self, prefix: str = "") -> Iterator[PendingUpload]:
         """The uploads under way of keys that begin with `prefix`."""
 
-    def confirm(self, key: str, parts: Sequence[Part]) -> ObjectInfo | None:
-        """The object, if the store vouches by length and checksum that it is these parts joined; else None."""
+    def confirm(self, key: str, size_bytes: int, parts: Callable[[str], Sequence[Part]]) -> ObjectInfo | None:
+        """The object, if the store vouches by length and checksum that it is these parts joined; else None.
+
+        Args:
+            key: of the object.
+            size_bytes: its length; nothing more is asked where it differs.
+            parts: gives the parts with checksums of a kind, which is the one that the store tells of this object.
+        """
+
+
+def kind_of(checksum: str) -> str:
+    """The kind of a checksum: `md5` of `md5:…`."""
+    return checksum.partition(":")[0]

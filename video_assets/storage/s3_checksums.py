@@ -24,6 +24,11 @@ def is_md5(etag: str) -> bool:
     return bool(_MD5.fullmatch(etag))
 
 
+def is_encrypted_with_key(head: dict[str, Any]) -> bool:
+    """Whether, by S3's answer to HEAD, a key of KMS or the customer encrypts an object: then its etag is no MD5."""
+    return head.get("ServerSideEncryption", "AES256") != "AES256" or "SSECustomerAlgorithm" in head
+
+
 class Expected:
     """What an object's bytes must add up to, and the digest that is fed with them."""
 
@@ -57,8 +62,7 @@ def ask_expected(bucket: str, key: str, etag: str) -> Expected | None:
             # A checksum of the parts' checksums ends with their number.
             if value and "-" not in value:
                 return Expected(name, digest(), base64.b64decode(value))
-    is_encrypted = head.get("ServerSideEncryption", "AES256") != "AES256" or "SSECustomerAlgorithm" in head
-    return md5_of(etag) if is_md5(etag) and not is_encrypted else None
+    return md5_of(etag) if is_md5(etag) and not is_encrypted_with_key(head) else None
 
 
 _DIGESTS: dict[str, Callable[[], Any]] = {

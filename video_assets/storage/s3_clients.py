@@ -85,6 +85,7 @@ def _connect(bucket: str, patience: Patience) -> S3Clients:
     from obstore.store import S3Store
 
     from video_assets.storage.s3_listing import ListingParserFactory, spare_listings
+    from video_assets.storage.s3_part_requests import spare_parts
 
     # At DEBUG it logs every request with its headers, and the token of a session is one.
     logging.getLogger("botocore").setLevel(logging.WARNING)
@@ -95,6 +96,7 @@ def _connect(bucket: str, patience: Patience) -> S3Clients:
     region = environment().get("AWS_REGION") or session.region_name
     client = _boto_client(session, bucket, region, patience)
     spare_listings(client)
+    spare_parts(client)
     url = _bucket_url(client, bucket)
     if region is None and url.hostname and url.hostname.endswith(".amazonaws.com"):
         raise StoreUnavailable(f"s3://{bucket}", "the region is not set", "Set AWS_REGION to the bucket's region.")
@@ -144,7 +146,6 @@ def _boto_client(session: Any, bucket: str, region: str | None, patience: Patien
         cause = f"the endpoint {endpoint} has no scheme, or is no URL"
         remedy = f"Write AWS_ENDPOINT_URL_S3=https://{endpoint}, or http:// for a server without TLS."
         raise StoreUnavailable(f"s3://{bucket}", cause, remedy) from None
-    client.meta.events.register("provide-client-params.s3.UploadPart", _one_checksum)
     url = urlsplit(client.meta.endpoint_url)
     host, in_host = url.hostname or "", f"{bucket}."
     if host.startswith(in_host) and host.endswith((".amazonaws.com", ".amazonaws.com.cn")):
@@ -152,14 +153,6 @@ def _boto_client(session: Any, bucket: str, region: str | None, patience: Patien
     if url.path.rstrip("/").endswith(f"/{bucket}"):
         raise _bucket_in_endpoint(bucket, f"{url.scheme}://{url.netloc.rpartition('@')[2]}")
     return client
-
-
-def _one_checksum(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
-    """A part that comes with its MD5 is sent with no other checksum, which botocore would take by itself."""
-    from botocore.config import Config
-
-    if "ContentMD5" in params:
-        context["client_config"] = context["client_config"].merge(Config(request_checksum_calculation="when_required"))
 
 
 def _bucket_in_endpoint(bucket: str, meant: str) -> StoreUnavailable:

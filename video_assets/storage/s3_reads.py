@@ -21,7 +21,7 @@ from video_assets.storage.object_store import Digest, StoreError
 from video_assets.storage.parallel_read import read_spans, spans_of
 from video_assets.storage.positioned_file import PositionedFile
 from video_assets.storage.s3_bucket import ask, call
-from video_assets.storage.s3_checksums import Expected, ask_expected, is_md5, md5_of
+from video_assets.storage.s3_checksums import Expected, ask_expected, is_encrypted_with_key, is_md5, md5_of
 from video_assets.storage.s3_clients import S3Clients
 from video_assets.storage.s3_errors import S3Fault, s3_faults
 
@@ -250,5 +250,4 @@ def _next(pieces: Iterator[bytes]) -> bytes:
 def _etag_is_md5(bucket: str, key: str, etag: str) -> bool:
     """Whether an etag that looks like an MD5 is one: it is not, where the object is encrypted with a key of KMS."""
     head = call(bucket, "head_object", Bucket=bucket, Key=key)
-    is_other = head.get("ServerSideEncryption", "AES256") != "AES256" or "SSECustomerAlgorithm" in head
-    return not is_other and head["ETag"].strip('"') == etag
+    return not is_encrypted_with_key(head) and head["ETag"].strip('"') == etag

@@ -1,15 +1,8 @@
-"""Uploads to S3 that outlive their writer.
-
-A part's checksum is its MD5, which S3 tells as its etag (not where the bucket encrypts with KMS or a customer's key:
-then what is listed matches nothing, and nothing can be confirmed). The etag of an object put in parts is the MD5 of the
-parts' MD5s, with their number.
-"""
+"""Uploads to S3 that outlive their writer. See `s3_part_checksums` for what is held against what."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import re
+import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,11 +11,30 @@ from typing import Any, ClassVar
 
 from video_assets.storage.object_keys import check_key
 from video_assets.storage.object_store import MIN_PART_BYTES, ObjectInfo, ObjectNotFound, ObjectUnreadable, StoreError
-from video_assets.storage.part_uploads import Part, PartUpload, PartUploads, PendingUpload, UploadedPart
-from video_assets.storage.s3_errors import S3Fault
+from video_assets.storage.part_uploads import Part, PartUpload, PartUploads, PendingUpload, UploadedPart, kind_of
+from video_assets.storage.s3_errors import S3Fault, object_error
+from video_assets.storage.s3_part_checksums import (
+    CRC64NVME,
+    MD5,
+    is_held_against,
+    is_joined,
+    listed_checksum,
+    listed_kind,
+    part_checksum,
+    said_at_end,
+    said_with_part,
+)
 
-_KIND = "md5:"
-_MD5 = re.compile(r"[0-9a-f]{32}")
+PART_ATTEMPTS = 3
+"""A part that came to S3 with other bytes is sent so often in a row."""
+
+_OTHER_BYTES = ("BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch")
+_NOT_KNOWN = (400, 501)
+"""What a store may say that does not know CRC64NVME."""
+
+
+class _OtherBytes(StoreError):
+    """What came to S3 is not what was sent."""
 
 
 @dataclass(frozen=True)
@@ -45,20 +57,38 @@ class S3Uploads(PartUploads):
 
     min_part_bytes: ClassVar[int] = MIN_PART_BYTES
 
-    def checksum(self, data: bytes) -> str:
-        return f"{_KIND}{hashlib.md5(data, usedforsecurity=False).hexdigest()}"
+    def checksum(self, data: bytes, kind: str = "") -> str:
+        return part_checksum(data, kind)
 
     def begin(self, key: str, *, part_bytes: int) -> PartUpload:
-        check_key(key)
-        answer = self.send("create_multipart_upload", self.uri_of(key), **self._target(key))
-        return S3PartUpload(self, key, {**self._target(key), "UploadId": answer["UploadId"]}, {})
+        target, item = self._target(check_key(key)), self.uri_of(key)
+        try:
+            wanted = {"ChecksumAlgorithm": "CRC64NVME", "ChecksumType": "FULL_OBJECT"}
+            answer = self.call("create_multipart_upload", **target, **wanted)
+        except S3Fault as fault:
+            if fault.status not in _NOT_KNOWN:
+                raise self.typed(fault) from None
+            answer = self.send("create_multipart_upload", item, **target)
+        # Others pass over what they do not know.
+        kind = CRC64NVME if answer.get("ChecksumAlgorithm") == "CRC64NVME" else MD5
+        return S3PartUpload(self, key, {**target, "UploadId": answer["UploadId"]}, {}, kind)
 
     def resume(
-        self, key: str, upload_id: str, *, part_bytes: int, parts: Iterable[UploadedPart] | None = None
+        self,
+        key: str,
+        upload_id: str,
+        *,
+        part_bytes: int,
+        parts: Iterable[UploadedPart] | None = None,
+        kind: str = "",
     ) -> PartUpload:
         target = {**self._target(check_key(key)), "UploadId": upload_id}
-        known = self._listed(key, target) if parts is None else parts
-        return S3PartUpload(self, key, target, {part.number: part for part in known})
+        if parts is None:
+            known, kind = self._listed(key, target)
+        else:
+            known = {part.number: part for part in parts}
+            kind = MD5 if any(kind_of(part.checksum) == MD5 for part in known.values()) else kind or MD5
+        return S3PartUpload(self, key, target, known, kind)
 
     def pending(self, prefix: str = "") -> Iterator[PendingUpload]:
         request: dict[str, str] = {"Bucket": self.bucket, "Prefix": self.prefix + prefix}
@@ -71,13 +101,17 @@ class S3Uploads(PartUploads):
                 return
             request |= {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
 
-    def confirm(self, key: str, parts: Sequence[Part]) -> ObjectInfo | None:
+    def confirm(self, key: str, size_bytes: int, parts: Callable[[str], Sequence[Part]]) -> ObjectInfo | None:
         try:
-            found = self.head(key)
-        except (ObjectNotFound, ObjectUnreadable):  # who may not list is refused what is not there
+            head = self.call("head_object", **self._target(key), ChecksumMode="ENABLED")
+        except S3Fault as fault:
+            error = object_error(fault, self.uri_of(key), self.uri_of(""), "s3:GetObject")
+            if isinstance(error, ObjectNotFound | ObjectUnreadable):  # who may not list is refused what is not there
+                return None
+            raise error from None
+        if head["ContentLength"] != size_bytes or not is_joined(head, parts):
             return None
-        is_same = found.size_bytes == sum(part.size_bytes for part in parts) and found.etag in _etags(parts)
-        return found if is_same else None
+        return ObjectInfo(key, size_bytes, head["ETag"].strip('"'), head["LastModified"].astimezone(UTC))
 
     def send(self, method: str, item: str, **arguments: Any) -> Any:
         """An answer of S3, or a typed error."""
@@ -88,31 +122,39 @@ class S3Uploads(PartUploads):
                 raise ObjectNotFound(item, "has no such upload under way", "Start another upload.") from None
             if fault.code in ("InvalidPart", "EntityTooSmall", "InvalidPartOrder"):
                 raise StoreError(item, f"cannot be put together ({fault.code})", "Start another upload.") from None
+            if fault.code in _OTHER_BYTES:
+                cause = f"came to S3 with other bytes than were sent ({fault.code}), {PART_ATTEMPTS} times"
+                raise _OtherBytes(item, cause, "Look at the network and at this machine's memory.") from None
             raise self.typed(fault) from None
 
     def _target(self, key: str) -> dict[str, str]:
         return {"Bucket": self.bucket, "Key": self.prefix + key}
 
-    def _listed(self, key: str, target: dict[str, str]) -> Iterator[UploadedPart]:
-        marker = 0
+    def _listed(self, key: str, target: dict[str, str]) -> tuple[dict[int, UploadedPart], str]:
+        """The parts that S3 has, by number, and the kind that more of them are sent with."""
+        parts, marker = dict[int, UploadedPart](), 0
         while True:
             page = self.send("list_parts", self.uri_of(key), **target, PartNumberMarker=marker)
             for part in page.get("Parts", ()):
-                yield _part(part["PartNumber"], part["Size"], part["ETag"])
+                number = part["PartNumber"]
+                parts[number] = UploadedPart(number, part["Size"], part["ETag"], listed_checksum(part))
             if not page.get("IsTruncated"):
-                return
+                return parts, listed_kind(page, [part.checksum for part in parts.values()])
             marker = page["NextPartNumberMarker"]
 
 
 class S3PartUpload(PartUpload):
     """One upload of S3."""
 
-    def __init__(self, uploads: S3Uploads, key: str, target: dict[str, str], parts: dict[int, UploadedPart]) -> None:
+    def __init__(
+        self, uploads: S3Uploads, key: str, target: dict[str, str], parts: dict[int, UploadedPart], kind: str
+    ) -> None:
         self._uploads = uploads
         self._key = key
         self._item = uploads.uri_of(key)
         self._target = target
         self._parts = parts
+        self._kind = kind
         self._guard = threading.Lock()
 
     @property
@@ -120,16 +162,22 @@ class S3PartUpload(PartUpload):
         return self._target["UploadId"]
 
     @property
+    def kind(self) -> str:
+        return self._kind
+
+    @property
     def parts(self) -> dict[int, UploadedPart]:
         with self._guard:
             return dict(self._parts)
 
     def send(self, number: int, data: bytes, checksum: str = "") -> UploadedPart:
-        checksum = checksum or self._uploads.checksum(data)
-        md5 = base64.b64encode(bytes.fromhex(checksum.removeprefix(_KIND))).decode()
-        arguments = {"PartNumber": number, "Body": data, "ContentMD5": md5}
-        answer = self._uploads.send("upload_part", self._item, **self._target, **arguments)
-        # What S3 took, it has held against the MD5.
+        if kind_of(checksum) != self._kind:
+            checksum = part_checksum(data, self._kind)
+        answer = self._sent(PartNumber=number, Body=data, **said_with_part(checksum))
+        if not is_held_against(answer, checksum):
+            # The store passes over it: this part goes again with its MD5, as those do that follow.
+            self._kind = MD5
+            return self.send(number, data)
         part = UploadedPart(number, len(data), answer["ETag"], checksum)
         with self._guard:
             self._parts[number] = part
@@ -139,11 +187,12 @@ class S3PartUpload(PartUpload):
         parts = [part for _, part in sorted(self.parts.items())]
         if not parts:
             raise StoreError(self._item, "has no parts to publish", "Put an empty object instead.")
-        said = {"Parts": [{"PartNumber": part.number, "ETag": part.etag} for part in parts]}
+        said = {"Parts": [said_at_end(part) for part in parts]}
         try:
             self._uploads.send("complete_multipart_upload", self._item, **self._target, MultipartUpload=said)
         except ObjectNotFound:
-            found = self._uploads.confirm(self._key, [Part(part.size_bytes, part.checksum) for part in parts])
+            size_bytes, sent = sum(p.size_bytes for p in parts), [Part(p.size_bytes, p.checksum) for p in parts]
+            found = self._uploads.confirm(self._key, size_bytes, lambda kind: sent)
             if found is None:
                 raise
             return found
@@ -155,16 +204,9 @@ class S3PartUpload(PartUpload):
         except ObjectNotFound:
             return
 
-
-def _part(number: int, size_bytes: int, etag: str) -> UploadedPart:
-    bare = etag.strip('"')
-    return UploadedPart(number, size_bytes, etag, f"{_KIND}{bare}" if _MD5.fullmatch(bare) else "")
-
-
-def _etags(parts: Sequence[Part]) -> set[str]:
-    """What S3 calls an object of these parts, put in parts or, if it is one, at once."""
-    digests = [part.checksum.removeprefix(_KIND) for part in parts]
-    if not all(map(_MD5.fullmatch, digests)):
-        return set()
-    joined = hashlib.md5(b"".join(map(bytes.fromhex, digests)), usedforsecurity=False).hexdigest()
-    return {f"{joined}-{len(parts)}", *(digests if len(digests) == 1 else ())}
+    def _sent(self, **arguments: Any) -> Any:
+        """S3's answer to a part, sent again where other bytes came to it."""
+        for _ in range(1, PART_ATTEMPTS):
+            with contextlib.suppress(_OtherBytes):
+                return self._uploads.send("upload_part", self._item, **self._target, **arguments)
+        return self._uploads.send("upload_part", self._item, **self._target, **arguments)

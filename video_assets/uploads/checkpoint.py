@@ -23,13 +23,16 @@ MOST_RECORD_BYTES = 16 * 1024**2
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """An upload under way, as far as it is known; `size` and `mtime_ns` of the file where they were written down."""
+    """An upload under way, as far as it is known; `size` and `mtime_ns` of the file, and the kind of its parts'
+    checksums, where they were written down.
+    """
 
     upload_id: str
     part_bytes: int
     size: int | None = None
     mtime_ns: int | None = None
     started_at: str = ""
+    kind: str = ""
 
 
 class Checkpoint(Protocol):
@@ -75,7 +78,8 @@ class StoreCheckpoint(Checkpoint):
                 for other in found:
                     if other.upload_id != pending.upload_id:
                         abort(self._store, key, other.upload_id, part_bytes)
-                return Begun(pending.upload_id, part_bytes, started_at=pending.begun_at.isoformat()), upload
+                started_at = pending.begun_at.isoformat()
+                return Begun(pending.upload_id, part_bytes, started_at=started_at, kind=upload.kind), upload
         return None
 
     def begin(self, key: str, begun: Begun) -> None:
@@ -134,7 +138,9 @@ class WrittenCheckpoint(Checkpoint):
             return self._found_in_store(key, part_bytes)
         texts = [text for _, text in self._values.below(f"part\n{key}\n")]
         sent = [part for part in (_made(UploadedPart, text) for text in texts) if part is not None]
-        upload = self._store.uploads.resume(key, begun.upload_id, part_bytes=begun.part_bytes, parts=sent)
+        upload = self._store.uploads.resume(
+            key, begun.upload_id, part_bytes=begun.part_bytes, parts=sent, kind=begun.kind
+        )
         return begun, upload
 
     def begin(self, key: str, begun: Begun) -> None:

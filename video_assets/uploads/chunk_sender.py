@@ -10,7 +10,7 @@ from itertools import count, takewhile
 from typing import Any
 
 from video_assets.storage.object_store import ObjectNotFound
-from video_assets.storage.part_uploads import Part
+from video_assets.storage.part_uploads import Part, kind_of
 from video_assets.uploads.connections import in_parallel
 from video_assets.uploads.probe import NOTHING, Probe
 from video_assets.uploads.record import SentPart, Stream, as_json, iso, iso_of_ns, parsed
@@ -123,16 +123,24 @@ class ChunkSender:
         def send(number: int) -> None:
             data = cut.read(sending.source, number)
             part = tools.measured(number, data, has_sha256=True)
-            key, wanted = sending.prefix + chunk_name(number - 1), [Part(part.size, part.checksum)]
+            key = sending.prefix + chunk_name(number - 1)
+
+            def with_checksum(kind: str) -> list[Part]:
+                is_known = kind_of(part.checksum) == kind
+                return [Part(part.size, part.checksum if is_known else tools.store.uploads.checksum(data, kind))]
+
+            def confirmed() -> bool:
+                return tools.store.uploads.confirm(key, part.size, with_checksum) is not None
+
             is_there = part == (known or {}).get(number)
             if not is_there and there.get(number - 1) == part.size:
-                is_there = tools.in_store(lambda: tools.store.uploads.confirm(key, wanted)) is not None
+                is_there = tools.in_store(confirmed)
             if not is_there:
                 tools.bandwidth.take(len(data))
                 tools.patience.check()
                 tools.in_store(lambda: tools.store.put(key, data))
                 tools.tally.sent(len(data))
-                if tools.in_store(lambda: tools.store.uploads.confirm(key, wanted)) is None:
+                if not tools.in_store(confirmed):
                     sending.is_confirmed = False
             sending.parts[number] = part
             self._update(sending, cut)

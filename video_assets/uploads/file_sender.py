@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from video_assets.storage.object_store import InvalidKey, ObjectInfo, ObjectNotFound, ObjectUnreadable, StoreError
-from video_assets.storage.part_uploads import Part, PartUpload, UploadedPart
+from video_assets.storage.part_uploads import Part, PartUpload, UploadedPart, kind_of
 from video_assets.uploads.checkpoint import Begun, abort
 from video_assets.uploads.connections import in_parallel
 from video_assets.uploads.errors import UploadError
@@ -91,9 +91,10 @@ class FileSender:
         cut, parts = Cut.of(source, self._tools.options.part_bytes), dict[int, SentPart]()
         begun, upload = self._followed.get(key) or self._take_up(key, cut) or (None, None)
         if upload is None or begun is None:
-            published = self._published_before(source, key, cut, parts)
+            published = self._confirmed(source, key, cut, parts)
             if published is not None:
                 return self._publish_record(source, key, stream, cut, parts, published.etag, probe, started_at=iso())
+            parts.clear()
             begun, upload = self._begin(source, key, cut)
         left = self._verify(source, cut, begun, upload, parts)
         self._send_parts(source, key, cut, upload, left, parts)
@@ -121,10 +122,11 @@ class FileSender:
                 raise _Afresh("the file has another length than before, or was cut in another way")
 
         def verify(number: int) -> None:
-            part = self._tools.measured(number, cut.read(source, number))
-            if (sent[number].size_bytes, sent[number].checksum) == (part.size, part.checksum):
+            known = sent[number].checksum
+            part = self._tools.measured(number, cut.read(source, number), kind_of(known))
+            if (sent[number].size_bytes, known) == (part.size, part.checksum):
                 parts[number] = part
-            elif sent[number].checksum and not is_lenient:
+            elif known and not is_lenient:
                 raise _Afresh(f"part {number} was sent with other contents")
 
         in_parallel(sorted(sent), self._tools.options.connections, verify, self._tools.stop)
@@ -143,13 +145,13 @@ class FileSender:
 
         def send(number: int) -> None:
             data = cut.read(source, number)
-            part = tools.measured(number, data)
+            part = tools.measured(number, data, upload.kind)
             tools.bandwidth.take(len(data))
             tools.patience.check()
             uploaded: UploadedPart = tools.in_store(lambda: upload.send(number, data, part.checksum))
             tools.tally.sent(len(data))
             tools.in_checkpoint(lambda: tools.checkpoint.add(key, uploaded))
-            parts[number] = part
+            parts[number] = SentPart(number, len(data), uploaded.checksum)
 
         in_parallel(numbers, tools.options.connections, send, tools.stop)
 
@@ -161,28 +163,22 @@ class FileSender:
         except StoreError as error:
             raise _Afresh(error) from error
 
-    def _published_before(
-        self, source: SourceFile, key: str, cut: Cut, parts: dict[int, SentPart]
-    ) -> ObjectInfo | None:
-        """The object, if it is this file already: its watcher was killed before the record."""
-        try:
-            if self._tools.in_store(lambda: self._tools.store.head(key)).size_bytes != source.size:
-                return None
-        except (ObjectNotFound, ObjectUnreadable):
-            return None
+    def _confirmed(self, source: SourceFile, key: str, cut: Cut, parts: dict[int, SentPart]) -> ObjectInfo | None:
+        """The object, if its store vouches that it is this file; `parts` then are those of the file, whole, with
+        checksums of the kind that the store tells.
+        """
 
-        def measure(number: int) -> None:
-            parts[number] = self._tools.measured(number, cut.read(source, number))
+        def measured(kind: str) -> list[Part]:
+            left = [n for n in range(1, cut.count + 1) if n not in parts or kind_of(parts[n].checksum) != kind]
 
-        in_parallel(range(1, cut.count + 1), self._tools.options.connections, measure, self._tools.stop)
-        found = self._confirmed(key, parts)
-        if found is None:
-            parts.clear()
-        return found
+            def measure(number: int) -> None:
+                parts[number] = self._tools.measured(number, cut.read(source, number), kind)
 
-    def _confirmed(self, key: str, parts: dict[int, SentPart]) -> ObjectInfo | None:
-        wanted = [Part(part.size, part.checksum) for _, part in sorted(parts.items())]
-        return self._tools.in_store(lambda: self._tools.store.uploads.confirm(key, wanted))
+            in_parallel(left, self._tools.options.connections, measure, self._tools.stop)
+            return [Part(part.size, part.checksum) for _, part in sorted(parts.items())]
+
+        uploads = self._tools.store.uploads
+        return self._tools.in_store(lambda: uploads.confirm(key, source.size, measured))
 
     def _publish_record(
         self,
@@ -197,7 +193,7 @@ class FileSender:
         started_at: str,
     ) -> dict[str, Any]:
         tools = self._tools
-        found = self._confirmed(key, parts)
+        found = self._confirmed(source, key, cut, parts)
         if found is None:
             _logger.warning("%s: the store does not confirm its checksum", tools.store.uri_of(key))
         record = upload_record(
@@ -225,7 +221,7 @@ class FileSender:
         upload = tools.in_store(lambda: tools.store.uploads.begin(key, part_bytes=cut.part_bytes))
         is_still = not tools.options.is_followed
         size, mtime_ns = (source.size, source.mtime_ns) if is_still else (None, None)
-        begun = Begun(upload.upload_id, cut.part_bytes, size, mtime_ns, iso())
+        begun = Begun(upload.upload_id, cut.part_bytes, size, mtime_ns, iso(), upload.kind)
         tools.in_checkpoint(lambda: tools.checkpoint.begin(key, begun))
         return begun, upload
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from video_assets.storage.part_uploads import kind_of
 from video_assets.uploads.source_file import SourceFile
 
 SUFFIX = ".json"
@@ -116,8 +117,14 @@ def is_of(record: dict[str, Any] | None, source: SourceFile) -> bool:
     return record is not None and (record.get("size"), record.get("mtime_ns")) == (source.size, source.mtime_ns)
 
 
-def grew_from(record: dict[str, Any], source: SourceFile, checksum: Callable[[bytes], str]) -> bool:
-    """Whether the file is the one of the record with more behind it, by the store's checksums of parts."""
+def grew_from(record: dict[str, Any], source: SourceFile, checksum: Callable[[bytes, str], str]) -> bool:
+    """Whether the file is the one of the record with more behind it, by the store's checksums of parts.
+
+    Args:
+        record: of the file as it was.
+        source: the file as it is.
+        checksum: of bytes, by its kind.
+    """
     size, parts = record.get("size"), record.get("parts")
     if not isinstance(size, int) or not isinstance(parts, list) or size >= source.size:
         return False
@@ -126,7 +133,8 @@ def grew_from(record: dict[str, Any], source: SourceFile, checksum: Callable[[by
         length = part.get("size") if isinstance(part, dict) else None
         if not isinstance(length, int) or not 0 < length <= source.size - start:
             return False
-        if checksum(source.read(start, length)) != part.get("checksum"):
+        known = str(part.get("checksum"))
+        if checksum(source.read(start, length), kind_of(known)) != known:
             return False
         start += length
     return start == size

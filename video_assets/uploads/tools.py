@@ -92,10 +92,10 @@ class Tools:
         """The result, once the checkpoint is there."""
         return self.patience.until_done(self.checkpoint.kind, function)
 
-    def measured(self, number: int, data: bytes, *, has_sha256: bool = False) -> SentPart:
-        """A part with its checksums."""
+    def measured(self, number: int, data: bytes, kind: str = "", *, has_sha256: bool = False) -> SentPart:
+        """A part with its checksums: the store's first, or the one of `kind`."""
         sha256 = hashlib.sha256(data).hexdigest() if has_sha256 else ""
-        return SentPart(number, len(data), self.store.uploads.checksum(data), sha256)
+        return SentPart(number, len(data), self.store.uploads.checksum(data, kind), sha256)
 
 
 @dataclass(frozen=True, slots=True)

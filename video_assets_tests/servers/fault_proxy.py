@@ -20,7 +20,8 @@ class Fault:
     """What happens to the next `times` requests whose line (`GET /bucket/key?query`) matches `request`.
 
     One of: an answer `status` with S3's `code` instead of the server's; the body cut after `cut_at` bytes, under the
-    full length; the byte at `corrupt_at` changed.
+    full length; the byte at `corrupt_at` changed; the byte at `corrupt_sent_at` of the request's body changed; headers
+    whose names match `forgets` passed on in neither direction, as if the server did not know them.
     """
 
     request: str
@@ -30,6 +31,8 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     cut_at: int | None = None
     corrupt_at: int | None = None
+    corrupt_sent_at: int | None = None
+    forgets: str = ""
 
 
 class FaultProxy(LoopbackServer):
@@ -69,11 +72,17 @@ class FaultProxy(LoopbackServer):
                     self._answer(fault.status, fault.headers, _error(fault.code))
                     return
                 connection = http.client.HTTPConnection(proxy._server, timeout=60)
-                headers = {name: value for name, value in self.headers.items() if name.lower() != "connection"}
+                forgets = re.compile(fault.forgets if fault and fault.forgets else "connection")
+                headers = {n: v for n, v in self.headers.items() if not forgets.fullmatch(n.lower())}
+                headers.pop("Connection", None)
+                if body and fault and fault.corrupt_sent_at is not None:
+                    at = fault.corrupt_sent_at
+                    body = body[:at] + bytes([body[at] ^ 0xFF]) + body[at + 1 :]
                 connection.request(self.command, self.path, body, headers)
                 answer = connection.getresponse()
                 data = bytearray(answer.read())
-                kept = {n: v for n, v in answer.getheaders() if n.lower() not in _OWN}
+                told = {n: v for n, v in answer.getheaders() if not forgets.fullmatch(n.lower())}
+                kept = {n: v for n, v in told.items() if n.lower() not in _OWN}
                 length = answer.getheader("Content-Length") if self.command == "HEAD" else None
                 connection.close()
                 if fault and fault.corrupt_at is not None:

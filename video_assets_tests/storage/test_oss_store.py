@@ -30,6 +30,7 @@ from video_assets.storage.object_store import (
     ObjectNotFound,
     ObjectStore,
     ObjectUnreadable,
+    StoreError,
     StoreUnavailable,
 )
 from video_assets.storage.oss_uri import OssEndpoint
@@ -193,6 +194,19 @@ def test_damage_on_the_way_up_is_noticed_and_mended(server: OssServer, store: Ob
     store.put("a", DATA)
     assert store.get("a") == DATA
     assert server.count("PutObject") == 3
+
+
+def test_a_part_that_is_damaged_on_the_way_up_is_sent_again(server: OssServer, store: ObjectStore) -> None:
+    upload = store.uploads.begin("a", part_bytes=len(DATA))
+    server.faults = [Fault("UploadPart", times=2, corrupt_upload=True)]
+    upload.send(1, DATA)
+    assert server.count("UploadPart") == 3
+    server.faults = [Fault("UploadPart", times=3, corrupt_upload=True)]
+    with pytest.raises(StoreError, match=r"other bytes than were sent \(CRC64 differs\), 3 times"):
+        upload.send(2, DATA)
+    assert list(upload.parts) == [1]
+    upload.complete()
+    assert store.get("a") == DATA
 
 
 def test_an_object_stored_with_an_encoding_is_read_as_it_lies(server: OssServer, store: ObjectStore) -> None:
