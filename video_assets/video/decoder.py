@@ -81,6 +81,10 @@ def _needed(packets: Iterable[Numbered], plan: DecodePlan, context: VideoCodecCo
     for number, packet in packets:
         if steps[number] == Step.SKIP:
             continue
+        if headers is not None and not headers.hold_after(memoryview(packet)):
+            yield from held
+            held.clear()
+            headers = None
         if headers is None or not (held or number in plan.together):
             yield number, packet
             continue
