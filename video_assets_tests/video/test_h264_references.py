@@ -112,6 +112,18 @@ def test_other_streams_are_not_followed(params: str, tmp_path: Path) -> None:
         first_group(made(tmp_path, params))
 
 
+@pytest.mark.parametrize("lossless", [False, True])
+def test_what_an_old_x264_made_is_decoded_from_its_first_packet_on(lossless: bool, tmp_path: Path) -> None:
+    """Its mistakes in 4:4:4 and in lossless frames FFmpeg allows for, if it has seen by which build they are."""
+    path = made(tmp_path, "qp=0" if lossless else "ref=1", pix_fmt="yuv420p" if lossless else "yuv444p")
+    assert not index_video(path).doubt
+    data = path.read_bytes()
+    assert data.count(b"x264 - core 1") == 1
+    at = data.index(b"x264 - core 1") + len(b"x264 - core ")
+    path.write_bytes(data[:at] + b"148" + data[at + 3 :])
+    assert "x264" in index_video(path).doubt
+
+
 @pytest.fixture(scope="module")
 def group(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, list[bytes]]:
     path = made(tmp_path_factory.mktemp("group"), FOLLOWED["veryfast"])
