@@ -124,6 +124,26 @@ def test_what_an_old_x264_made_is_decoded_from_its_first_packet_on(lossless: boo
     assert "x264" in index_video(path).doubt
 
 
+def test_a_packet_of_two_pictures_gives_what_a_full_decode_gives(tmp_path: Path) -> None:
+    """The first alone, also where no other refers to that and the second is what the sample refers to."""
+    path, joined = made(tmp_path, FOLLOWED["no_b_references"]), tmp_path / "joined.mp4"
+    with av.open(str(path)) as source, av.open(str(joined), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        bodies = [packet for packet in source.demux(source.streams.video[0]) if packet.size]
+        kinds = [units_of(bytes(packet))[-1][0] & 0x60 for packet in bodies]
+        at = next(at for at in range(GOP + 2, len(bodies)) if not kinds[at] and kinds[at + 1])
+        for number, packet in enumerate(bodies):
+            if number != at + 1:
+                both = bytes(packet) + (bytes(bodies[at + 1]) if number == at else b"")
+                made_of = av.Packet(both)
+                made_of.pts, made_of.dts, made_of.time_base = packet.pts, packet.dts, packet.time_base
+                made_of.duration, made_of.is_keyframe, made_of.stream = packet.duration, packet.is_keyframe, stream
+                target.mux(made_of)
+    often = EverySeconds(Fraction(1, 2))
+    planned = [(pts, pixel_md5(frame)) for pts, frame in SampledFrames(joined, often)]
+    assert planned == [(pts, pixel_md5(frame)) for pts, frame in SampledFrames(joined, often, planned=False)]
+
+
 @pytest.fixture(scope="module")
 def group(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, list[bytes]]:
     path = made(tmp_path_factory.mktemp("group"), FOLLOWED["veryfast"])
