@@ -13,6 +13,7 @@ from video_assets.video.errors import OutOfMemory
 from video_assets.video.h264_headers import H264Headers, NotFollowed
 from video_assets.video.h264_references import stand_ins
 from video_assets.video.plan import DecodePlan, Step
+from video_assets.video.random_access import RandomAccess
 from video_assets.video.reach import DamageReach
 
 if TYPE_CHECKING:
@@ -53,13 +54,15 @@ def planned_frames(
     import av
 
     context, steps = stream.codec_context, plan.steps.tolist()
+    access = RandomAccess(context)
     packets = zip(range(plan.end), _video_packets(container, stream), strict=False)
     context.options = {**context.options, "err_detect": "explode"}
     before = complaints()
     try:
         for number, packet in _needed(packets, plan, context):
             step = steps[number]
-            context.skip_frame = "NONREF" if step == Step.REFERENCE else "DEFAULT"
+            skips = step == Step.REFERENCE and access.skips_whole(packet)
+            context.skip_frame = "NONREF" if skips else "DEFAULT"
             reach.goes_in(number, packet)
             frames = context.decode(packet)
             if step == Step.LAST:
@@ -81,6 +84,10 @@ def _needed(packets: Iterable[Numbered], plan: DecodePlan, context: VideoCodecCo
     for number, packet in packets:
         if steps[number] == Step.SKIP:
             continue
+        if headers is not None and not headers.hold_after(memoryview(packet)):
+            yield from held
+            held.clear()
+            headers = None
         if headers is None or not (held or number in plan.together):
             yield number, packet
             continue

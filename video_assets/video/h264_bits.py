@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+_MOST_ZEROS = 24
+"""Ahead of a number that tells its own length: none in a header is larger, and FFmpeg reads longer ones otherwise."""
+
 
 class NotEnoughBits(Exception):
-    """There are fewer bits than are asked for."""
+    """There are fewer bits than are asked for, or than a number says that it has."""
 
 
 class BitReader:
@@ -27,6 +30,8 @@ class BitReader:
     def number(self) -> int:
         """A number that tells its own length: ue(v)."""
         zeros = self._left - self._value.bit_length()
+        if zeros > _MOST_ZEROS:
+            raise NotEnoughBits
         return self.take(2 * zeros + 1) - 1
 
     def numbers(self, count: int) -> list[int]:

@@ -19,10 +19,15 @@ _SLICE, _IDR_SLICE, _SPS, _PPS = 1, 5, 7, 8
 _BESIDE = frozenset({6, 9, 12})
 """Units that hold no part of a picture: supplemental information, delimiters, filler."""
 
-_PROFILES_WITH_CHROMA = frozenset({44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244})
+_PROFILES, _PROFILES_WITH_CHROMA = frozenset({77, 88}), frozenset({100, 110, 122, 244})
+"""In which CABAC is found. Of others FFmpeg and the standard do not agree on where chroma is told."""
+
 _P, _B, _I = 0, 1, 2
-_OWN_SET = 255
-"""Number of the picture parameter set that stand-ins bring along."""
+
+_MOST_SLICES = 1024
+"""Of a picture: a few bytes can claim to be one more."""
+
+_START_CODE = b"\0\0\1"
 
 
 class NotFollowed(Exception):
@@ -87,34 +92,42 @@ class H264Headers:
         self._sets = {set_up[8:at]}
         self._pictures: dict[int, _PictureSet] = {}
         try:
-            self._read_sequence(_bits(set_up[9:at]))
+            self._read_sequence(_set(_SPS, set_up[8:at]))
             count, at = set_up[at] if at < len(set_up) else 0, at + 1
             for _ in range(count):
                 start, at = at + 2, at + 2 + int.from_bytes(set_up[at : at + 2], "big")
                 self._sets.add(set_up[start:at])
-                self._read_picture(_bits(set_up[start + 1 : at]))
+                self._borrowed = self._read_picture(_set(_PPS, set_up[start:at])), set_up[start:at]
         except NotEnoughBits as error:
             raise NotFollowed from error
+        if not self._pictures or len(self._borrowed[1]) >> 8 * self._length_bytes:
+            raise NotFollowed
 
     def reference(self, packet: memoryview) -> bool:
         """Whether other pictures may refer to the picture of a packet."""
-        for unit in self._units(packet):
-            if unit[0] & 31 in (_SLICE, _IDR_SLICE):
-                return bool(unit[0] & 0x60)
-        raise NotFollowed
+        told = {bool(unit[0] & 0x60) for unit in self._units(packet) if unit[0] & 31 in (_SLICE, _IDR_SLICE)}
+        if len(told) != 1:
+            raise NotFollowed
+        return told.pop()
+
+    def hold_after(self, packet: memoryview) -> bool:
+        """Whether the parameter sets are still those of the set-up after a packet: what it brings stays for later."""
+        try:
+            return all(self._units(packet))
+        except NotFollowed:
+            return False
 
     def slices(self, packet: memoryview) -> list[Slice]:
         """The slices of a packet, which holds one picture."""
         found = []
         for unit in self._units(packet):
-            kind = unit[0] & 31
-            if kind in (_SLICE, _IDR_SLICE):
+            if unit[0] & 31 in (_SLICE, _IDR_SLICE):
                 try:
                     found.append(self._slice(unit))
                 except NotEnoughBits as error:
                     raise NotFollowed from error
-            elif kind not in _BESIDE and not (kind in (_SPS, _PPS) and bytes(unit) in self._sets):
-                raise NotFollowed
+                if len(found) > _MOST_SLICES:
+                    raise NotFollowed
         if [part.first for part in found] != [True, *(False,) * (len(found) - 1)]:
             raise NotFollowed
         return found
@@ -127,16 +140,18 @@ class H264Headers:
         if head.idr or not head.reference or head.order_bottom:
             raise NotFollowed
         units = [bytes(unit) for unit in self._units(packet) if unit[0] & 31 not in (_SLICE, _IDR_SLICE)]
-        units += [b"\x68" + self._own_set(), b"\x61" + self._repetition(head)]
+        number, theirs = self._borrowed
+        units += [b"\x68" + self._own_set(number), b"\x61" + self._repetition(number, head), theirs]
         return b"".join(len(unit).to_bytes(self._length_bytes, "big") + unit for unit in units)
 
-    def _own_set(self) -> bytes:
+    def _own_set(self, number: int) -> bytes:
         """The picture parameter set of stand-ins: without CABAC, a run of macroblocks is one number.
 
-        A damaged slice that refers to it by mistake is coded with CABAC, so it does not pass for a good one.
+        It has the number of one of the stream's, which is put back behind the slice: one of a number of its own would
+        stay, and a damaged slice that names it would pass for a good one.
         """
         out = BitWriter()
-        out.numbers(_OWN_SET, self._sequence)
+        out.numbers(number, self._sequence)
         out.put(0b00, 2)
         out.numbers(0, 0, 0)
         out.put(0b000, 3)
@@ -144,10 +159,10 @@ class H264Headers:
         out.put(0b100, 3)  # Slices say whether they are to be deblocked.
         return out.unit()
 
-    def _repetition(self, head: Slice) -> bytes:
+    def _repetition(self, number: int, head: Slice) -> bytes:
         """A P slice of skipped macroblocks only."""
         out = BitWriter()
-        out.numbers(0, _P, _OWN_SET)
+        out.numbers(0, _P, number)
         out.put(head.frame_num, self._frame_num_bits)
         out.put(head.order_lsb, self._order_bits)
         out.put(0b00, 2)
@@ -160,17 +175,26 @@ class H264Headers:
         return out.unit()
 
     def _units(self, packet: memoryview) -> Iterator[memoryview]:
+        if bytes(packet[:1]) == b"\1":  # So begins a new set-up.
+            raise NotFollowed
         at, prefix = 0, self._length_bytes
         while at < len(packet):
             start = at + prefix
             at = start + int.from_bytes(packet[at:start], "big")
             if not start < at <= len(packet) or packet[start] & 0x80:
                 raise NotFollowed
+            unit = bytes(packet[start:at])
+            kind = unit[0] & 31
+            known = kind in _BESIDE or kind in (_SLICE, _IDR_SLICE) or (kind in (_SPS, _PPS) and unit in self._sets)
+            if not known or _START_CODE in unit:  # Which FFmpeg takes for the start of another unit.
+                raise NotFollowed
             yield packet[start:at]
 
     def _read_sequence(self, bits: BitReader) -> None:
         profile, _, self._sequence = bits.take(8), bits.take(16), bits.number()
         self._has_chroma = True
+        if profile not in _PROFILES | _PROFILES_WITH_CHROMA:
+            raise NotFollowed
         if profile in _PROFILES_WITH_CHROMA:
             chroma = bits.number()
             self._has_chroma = chroma != 0
@@ -189,13 +213,13 @@ class H264Headers:
         gaps_allowed = bits.take(1)
         self._blocks = (bits.number() + 1) * (bits.number() + 1)
         frames_only = bits.take(1)
-        if gaps_allowed or not frames_only or not self.most_references:
+        if gaps_allowed or not frames_only or self.most_references < 2:  # One is two in some files, to FFmpeg.
             raise NotFollowed
 
-    def _read_picture(self, bits: BitReader) -> None:
+    def _read_picture(self, bits: BitReader) -> int:
         number, sequence, cabac = bits.number(), bits.number(), bits.take(1)
         bottom_is_told, slice_groups = bits.take(1), bits.number()
-        if slice_groups or not cabac or sequence != self._sequence or number == _OWN_SET:
+        if slice_groups or not cabac or sequence != self._sequence or number in self._pictures:
             raise NotFollowed
         active = bits.number() + 1, bits.number() + 1
         weights_p, weights_b = bits.take(1), bits.take(2)
@@ -203,6 +227,7 @@ class H264Headers:
         if bits.take(3) & 1:  # Redundant pictures.
             raise NotFollowed
         self._pictures[number] = _PictureSet(bool(bottom_is_told), active, bool(weights_p), weights_b == 1)
+        return number
 
     def _slice(self, unit: memoryview) -> Slice:
         idr, reference = unit[0] & 31 == _IDR_SLICE, bool(unit[0] & 0x60)
@@ -234,6 +259,12 @@ class H264Headers:
             for numbers in (2, 4) if self._has_chroma else (2,):
                 if bits.take(1):
                     bits.numbers(numbers)
+
+
+def _set(kind: int, unit: bytes) -> BitReader:
+    if not unit or unit[0] & 0x9F != kind or _START_CODE in unit:
+        raise NotFollowed
+    return _bits(unit[1:])
 
 
 def _bits(data: bytes) -> BitReader:

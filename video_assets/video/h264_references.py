@@ -48,6 +48,8 @@ def _follow(headers: H264Headers, slices: Pictures) -> Iterator[tuple[int, set[i
         if head.frame_num != due or not all(part.same_picture(head) for part in parts):
             raise NotFollowed
         numbers = {slices[other][0].frame_num: other for other in around}
+        if len({orders[other] for other in (at, *around)}) <= len(around):  # Their lists are not told.
+            raise NotFollowed
         distances = {other: orders[other] - orders[at] for other in around}
         yield at, {used for part in parts for used in _used(headers, part, distances, numbers)}
         if head.reference:

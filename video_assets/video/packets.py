@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from array import array
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,6 +26,11 @@ _HEAD_BYTES = 16 * 1024
 
 NO_TIME = int(np.iinfo(np.int64).min)
 """A packet's missing timestamp."""
+
+_X264 = re.compile(rb"x264 - core\s*(\d{1,9})")
+_MENDED_ALL, _MENDED_444 = 34, 151
+"""Builds of x264 since which it codes as the standard has it: all pictures, and those of the 4:4:4 profiles. FFmpeg
+decodes what older ones made as they meant it, if it has seen the packet that tells the build: the file's first."""
 
 _BYTES_PER_PACKET, _PACKETS = 8, 100_000
 """Tables of a few bytes can claim millions of packets, all of them the same bytes of the file. From 100,000 packets
@@ -65,6 +71,7 @@ class Packets:
         self.other_end_s = 0.0
         self.stopped = ""
         self.empty = 0
+        self._old_x264 = False
         self._corrupt = self._complaints = 0
 
     @property
@@ -132,10 +139,13 @@ class Packets:
 
         # Rotation, pixel format and colours are known for certain only from a frame.
         if self.first_frame is None:
+            told = _X264.search(bytes(packet)) if packet.size else None
             self._complaints += complaints()
             with contextlib.suppress(av.FFmpegError):
                 self.first_frame = next(iter(packet.decode()), None)
             self._complaints -= complaints()  # The decoder's, which a decode meets again, are not the container's.
+            mended = _MENDED_444 if "4:4:4" in (self._stream.codec_context.profile or "") else _MENDED_ALL
+            self._old_x264 |= told is not None and int(told[1]) < mended
             if self.first_frame is not None:
                 self._file.want(())
 
@@ -173,4 +183,6 @@ class Packets:
             return "no frame could be decoded"
         if self.first_frame.interlaced_frame:
             return "interlaced: a packet may hold half a frame"
+        if self._old_x264:
+            return "made by an x264 whose mistakes FFmpeg allows for only where it has seen the first packet"
         return self._access.doubt

@@ -105,6 +105,27 @@ class RandomAccess:
             before.append(unit)
         return None
 
+    def skips_whole(self, packet: Packet[VideoStream]) -> bool:
+        """Whether a decoder told to leave out frames that no other refers to takes a packet's slices all alike.
+
+        Of a packet that holds such a frame and another, it would decode the other, which a full decode does not.
+        """
+        slices = self._rules.slices if self._rules is not None else None
+        parts = (unit for unit in self._units(bytes(packet)) if slices is not None and self._type(unit) in slices)
+        return len(set(map(self._referenced, parts))) < 2
+
+    def _units(self, data: bytes) -> Iterator[bytes]:
+        if not self._length_bytes:
+            yield from _start_coded(data)
+            return
+        for unit in _length_prefixed(data, self._length_bytes):
+            yield unit
+            yield from _start_coded(unit)  # FFmpeg finds those, too.
+
+    def _referenced(self, unit: bytes) -> bool:
+        kind = self._type(unit)
+        return kind > 15 or kind % 2 == 1 if self._hevc else bool(unit[0] & 0x60)
+
     def _with_set_up(self, units: list[bytes], parameter_sets: frozenset[int]) -> bool:
         """Whether a decoder knows its parameter sets after `units`, by them or by the container.
 

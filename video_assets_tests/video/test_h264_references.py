@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from video_assets.video import decode, plan
+from video_assets.video import decode, decoder, plan
 from video_assets.video.container import demux, media_file, open_video
 from video_assets.video.decode import SampledFrames
-from video_assets.video.h264_bits import BitReader, BitWriter
-from video_assets.video.h264_headers import H264Headers, NotFollowed
+from video_assets.video.h264_bits import BitReader, BitWriter, NotEnoughBits
+from video_assets.video.h264_headers import H264Headers, NotFollowed, Slice
 from video_assets.video.h264_references import stand_ins
 from video_assets.video.index import index_video
 from video_assets.video.plan import plan_times
@@ -112,12 +112,171 @@ def test_other_streams_are_not_followed(params: str, tmp_path: Path) -> None:
         first_group(made(tmp_path, params))
 
 
+@pytest.mark.parametrize("lossless", [False, True])
+def test_what_an_old_x264_made_is_decoded_from_its_first_packet_on(lossless: bool, tmp_path: Path) -> None:
+    """Its mistakes in 4:4:4 and in lossless frames FFmpeg allows for, if it has seen by which build they are."""
+    path = made(tmp_path, "qp=0" if lossless else "ref=1", pix_fmt="yuv420p" if lossless else "yuv444p")
+    assert not index_video(path).doubt
+    data = path.read_bytes()
+    assert data.count(b"x264 - core 1") == 1
+    at = data.index(b"x264 - core 1") + len(b"x264 - core ")
+    path.write_bytes(data[:at] + b"148" + data[at + 3 :])
+    assert "x264" in index_video(path).doubt
+
+
+def test_a_packet_of_two_pictures_gives_what_a_full_decode_gives(tmp_path: Path) -> None:
+    """The first alone, also where no other refers to that and the second is what the sample refers to."""
+    path, joined = made(tmp_path, FOLLOWED["no_b_references"]), tmp_path / "joined.mp4"
+    with av.open(str(path)) as source, av.open(str(joined), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        bodies = [packet for packet in source.demux(source.streams.video[0]) if packet.size]
+        kinds = [units_of(bytes(packet))[-1][0] & 0x60 for packet in bodies]
+        at = next(at for at in range(GOP + 2, len(bodies)) if not kinds[at] and kinds[at + 1])
+        for number, packet in enumerate(bodies):
+            if number != at + 1:
+                both = bytes(packet) + (bytes(bodies[at + 1]) if number == at else b"")
+                made_of = av.Packet(both)
+                made_of.pts, made_of.dts, made_of.time_base = packet.pts, packet.dts, packet.time_base
+                made_of.duration, made_of.is_keyframe, made_of.stream = packet.duration, packet.is_keyframe, stream
+                target.mux(made_of)
+    often = EverySeconds(Fraction(1, 2))
+    planned = [(pts, pixel_md5(frame)) for pts, frame in SampledFrames(joined, often)]
+    assert planned == [(pts, pixel_md5(frame)) for pts, frame in SampledFrames(joined, often, planned=False)]
+
+
 @pytest.fixture(scope="module")
 def group(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, list[bytes]]:
     path = made(tmp_path_factory.mktemp("group"), FOLLOWED["veryfast"])
     with av.open(str(path)) as container:
         extradata = container.streams.video[0].codec_context.extradata or b""
     return extradata, [bytes(packet) for packet in first_group(path)[1]]
+
+
+def stand_ins_of(set_up: bytes, packets: list[bytes]) -> list[bytes | None]:
+    """With only the last packet wanted."""
+    bodies = [memoryview(packet) for packet in packets]
+    return stand_ins(H264Headers(set_up), bodies, [packet is packets[-1] for packet in packets])
+
+
+def units_of(packet: bytes) -> list[bytes]:
+    found, at = [], 0
+    while at < len(packet):
+        end = at + 4 + int.from_bytes(packet[at : at + 4], "big")
+        found.append(packet[at + 4 : end])
+        at = end
+    return found
+
+
+def prefixed(*units: bytes) -> bytes:
+    return b"".join(len(unit).to_bytes(4, "big") + unit for unit in units)
+
+
+def picture_set(number: int, references: int) -> bytes:
+    """One with CABAC, as `H264Headers` follows it."""
+    out = BitWriter()
+    out.numbers(number, 0)
+    out.put(0b10, 2)
+    out.numbers(0, references - 1, references - 1)
+    out.put(0b000, 3)
+    out.numbers(0, 0, 0)
+    out.put(0b100, 3)
+    return b"\x68" + out.unit()
+
+
+def set_up_of(sequence: bytes, *pictures: bytes) -> bytes:
+    told = [len(unit).to_bytes(2, "big") + unit for unit in (sequence, *pictures)]
+    return b"\1\x64\0\x0a\xff\xe1" + told[0] + bytes([len(pictures)]) + b"".join(told[1:])
+
+
+def test_the_sets_are_as_before_after_a_stand_in(group: tuple[bytes, list[bytes]]) -> None:
+    """One with a number of its own would stay: a slice that names it is an error in a full decode, and none here."""
+    set_up, packets = group
+    ends = [units_of(packet)[-1] for packet in stand_ins_of(set_up, packets) if packet is not None]
+    assert ends
+    assert all(unit[0] & 31 == 8 and unit in set_up for unit in ends)
+
+
+def test_a_set_that_comes_with_a_skipped_frame_counts(group: tuple[bytes, list[bytes]]) -> None:
+    set_up, packets = group
+    skipped = next(at for at, packet in enumerate(packets) if not units_of(packet)[-1][0] & 0x60)
+    packets = [*packets]
+    packets[skipped] = prefixed(picture_set(0, 3), *units_of(packets[skipped]))
+    assert not any(stand_ins_of(set_up, packets))
+
+
+def test_units_behind_a_start_code_within_a_unit_are_not_overlooked(tmp_path: Path) -> None:
+    """FFmpeg decodes them."""
+    headers, packets = first_group(made(tmp_path, FOLLOWED["slices"]))
+    whole = memoryview(bytes(packets[1]))
+    assert len(headers.slices(whole)) == 3
+    with pytest.raises(NotFollowed):
+        headers.slices(memoryview(prefixed(b"\0\0\1".join(units_of(bytes(whole))))))
+
+
+def test_a_set_up_that_ffmpeg_reads_otherwise_is_not_followed(group: tuple[bytes, list[bytes]]) -> None:
+    size = int.from_bytes(group[0][6:8], "big")
+    sequence, first, second = group[0][8 : 8 + size], picture_set(0, 1), picture_set(0, 2)
+    H264Headers(set_up_of(sequence, first))
+    # Two of one number, either of which may come again; and one that is supplemental information.
+    for pictures in ((), (first, second), (first, b"\6" + picture_set(1, 1)[1:])):
+        with pytest.raises(NotFollowed):
+            H264Headers(set_up_of(sequence, *pictures))
+
+
+def test_two_references_of_one_place_in_the_order_are_not_followed(
+    group: tuple[bytes, list[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FFmpeg takes up one of them only."""
+    assert any(stand_ins_of(*group))
+    read = H264Headers.slices
+    monkeypatch.setattr(
+        H264Headers, "slices", lambda *args: [part._replace(order_lsb=part.order_lsb & ~15) for part in read(*args)]
+    )
+    assert not any(stand_ins_of(*group))
+
+
+def test_what_a_packet_changes_in_the_sets_holds_for_later_stretches(
+    group: tuple[bytes, list[bytes]], tmp_path: Path
+) -> None:
+    """Also where that packet is in none that is looked at as a whole."""
+    path = made(tmp_path, FOLLOWED["veryfast"])
+    index = index_video(path)
+    with open_video(media_file(path, "v"), "v") as (container, stream):
+        packets = list(enumerate(packet for packet in demux(container, stream) if packet.size))
+        last = [number for number, _ in packets if number >= GOP and index.presented[-1] == number]
+        plan_of_two = plan_times(index, [int(index.pts[0]), int(index.pts[last[0]])])
+        assert plan_of_two is not None
+        assert plan_of_two.together == {GOP}
+        replaced = dict(decoder._needed(iter(packets), plan_of_two, stream.codec_context))
+        assert any(replaced[number] is not packet for number, packet in packets if number in replaced)
+        first = av.Packet(prefixed(picture_set(1, 3)) + bytes(packets[0][1]))
+        packets[0] = (0, first)
+        replaced = dict(decoder._needed(iter(packets), plan_of_two, stream.codec_context))
+        assert all(replaced[number] is packet for number, packet in packets if number in replaced)
+
+
+def test_a_picture_of_countless_slices_is_not_read_to_its_end(
+    group: tuple[bytes, list[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few bytes each, in a packet of 32 MiB they would take a gigabyte."""
+    set_up, packets = group
+    read: list[memoryview] = []
+    original = H264Headers._slice
+
+    def counted(headers: H264Headers, unit: memoryview) -> Slice:
+        read.append(unit)
+        return original(headers, unit)
+
+    monkeypatch.setattr(H264Headers, "_slice", counted)
+    with pytest.raises(NotFollowed):
+        H264Headers(set_up).slices(memoryview(prefixed(*[units_of(packets[0])[-1][:12]] * 5000)))
+    assert len(read) < 5000
+
+
+def test_a_number_that_is_too_long_is_none() -> None:
+    assert BitReader(b"\0\0\1\0\0\0\0").number() == 2**23 - 1
+    with pytest.raises(NotEnoughBits):
+        BitReader(bytes(4) + b"\x80" + bytes(5)).number()
 
 
 @settings(max_examples=300, deadline=None)
