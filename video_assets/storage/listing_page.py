@@ -68,7 +68,7 @@ def scan_listing(body: bytes, decode: Decode) -> ListingPage:
     rows = _OBJECT.findall(text)
     if rows and len(rows) == text.count("<Contents>"):
         keys, times, etags, sizes = zip(*rows, strict=True)
-        page.objects = _objects(_undone(keys, undo), map(int, sizes), etags, _times(times))
+        page.objects = _objects(_undone(keys, undo, is_encoded=page.is_encoded), map(int, sizes), etags, _times(times))
         text = text[: text.index("<Contents>")] + text[text.rindex("</Contents>") + len("</Contents>") :]
     _scan_fields(text, page, undo)
     return page
@@ -81,6 +81,8 @@ def _scan_fields(text: str, page: ListingPage, undo: Decode) -> None:
         if name in ("Key", "LastModified", "ETag", "Size"):
             entry[name] = value
         elif name == "/Contents":
+            if "Key" not in entry:
+                raise ValueError("the listing has an object without a key")
             fields = (entry.get("Size", "0"), entry.get("ETag", ""), entry.get("LastModified", _EPOCH))
             page.objects.append(_info(entry["Key"], *fields, undo))
             entry = {}
@@ -92,9 +94,11 @@ def _scan_fields(text: str, page: ListingPage, undo: Decode) -> None:
             page.next_token = unescape(value)
 
 
-def _undone(keys: Sequence[str], undo: Decode) -> Sequence[str]:
+def _undone(keys: Sequence[str], undo: Decode, *, is_encoded: bool) -> Sequence[str]:
     """The keys as they are; hardly one has anything that is encoded but slashes, as OSS does."""
-    text = "\n".join(keys).replace("%2F", "/")
+    text = "\n".join(keys)
+    if is_encoded:
+        text = text.replace("%2F", "/")
     if text.count("\n") >= len(keys) or any(mark in text for mark in "%+&"):
         return [undo(key) for key in keys]
     return text.split("\n")

@@ -11,10 +11,15 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from video_assets.storage.crc import Crc
 from video_assets.storage.s3_bucket import call
+from video_assets.storage.s3_errors import S3Fault
+
+NOT_KNOWN = (400, 501)
+"""What a store may say that does not know a checksum."""
 
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
@@ -22,6 +27,23 @@ _MD5 = re.compile(r"[0-9a-f]{32}")
 def is_md5(etag: str) -> bool:
     """Whether an etag looks like an MD5."""
     return bool(_MD5.fullmatch(etag))
+
+
+def head_with_checksum(ask: Callable[..., Any], **asked: Any) -> dict[str, Any]:
+    """S3's answer to HEAD, with the checksum that it has; without from a store that refuses to be asked for one.
+
+    Args:
+        ask: the answer to the boto3 method of this name; raises `S3Fault`.
+        asked: which object.
+    """
+    try:
+        answer: dict[str, Any] = ask("head_object", **asked, ChecksumMode="ENABLED")
+    except S3Fault as fault:
+        # Backblaze B2 refuses the header with 400. Any other reason for it comes again.
+        if fault.status not in NOT_KNOWN:
+            raise
+        answer = ask("head_object", **asked)
+    return answer
 
 
 def is_encrypted_with_key(head: dict[str, Any]) -> bool:
@@ -55,7 +77,7 @@ def ask_expected(bucket: str, key: str, etag: str) -> Expected | None:
     Raises:
         S3Fault: what S3 says; status 412 where there is another version.
     """
-    head = call(bucket, "head_object", Bucket=bucket, Key=key, IfMatch=f'"{etag}"', ChecksumMode="ENABLED")
+    head = head_with_checksum(partial(call, bucket), Bucket=bucket, Key=key, IfMatch=f'"{etag}"')
     if head.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT":
         for name, digest in _DIGESTS.items():
             value = head.get(f"Checksum{name}", "")

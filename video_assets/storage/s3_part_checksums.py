@@ -73,11 +73,17 @@ def listed_kind(page: dict[str, Any], checksums: Sequence[str]) -> str:
     return CRC64NVME if is_crc else MD5
 
 
+def needs_others(page: dict[str, Any]) -> bool:
+    """Whether S3 refuses parts of an upload that it lists unless they come with checksums of a kind not used here."""
+    algorithm: str = page.get("ChecksumAlgorithm", "CRC64NVME")
+    return algorithm != "CRC64NVME" and page.get("ChecksumType", "COMPOSITE") != "FULL_OBJECT"
+
+
 def is_joined(head: dict[str, Any], parts: Callable[[str], Sequence[Part]]) -> bool:
     """Whether an object is these parts joined, by the checksum that S3 tells of it.
 
     Args:
-        head: the answer of boto3's `head_object` with `ChecksumMode="ENABLED"`.
+        head: the answer of `head_with_checksum`.
         parts: with checksums of a kind.
     """
     if told := head.get("ChecksumCRC64NVME"):

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from video_assets.storage.object_keys import check_key
 from video_assets.storage.object_store import MIN_PART_BYTES, ObjectInfo, ObjectNotFound, ObjectUnreadable, StoreError
 from video_assets.storage.part_uploads import Part, PartUpload, PartUploads, PendingUpload, UploadedPart, kind_of
+from video_assets.storage.s3_checksums import NOT_KNOWN, head_with_checksum
 from video_assets.storage.s3_errors import S3Fault, object_error
 from video_assets.storage.s3_part_checksums import (
     CRC64NVME,
@@ -20,6 +21,7 @@ from video_assets.storage.s3_part_checksums import (
     is_joined,
     listed_checksum,
     listed_kind,
+    needs_others,
     part_checksum,
     said_at_end,
     said_with_part,
@@ -29,8 +31,6 @@ PART_ATTEMPTS = 3
 """A part that came to S3 with other bytes is sent so often in a row."""
 
 _OTHER_BYTES = ("BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch")
-_NOT_KNOWN = (400, 501)
-"""What a store may say that does not know CRC64NVME."""
 
 
 class _OtherBytes(StoreError):
@@ -66,7 +66,7 @@ class S3Uploads(PartUploads):
             wanted = {"ChecksumAlgorithm": "CRC64NVME", "ChecksumType": "FULL_OBJECT"}
             answer = self.call("create_multipart_upload", **target, **wanted)
         except S3Fault as fault:
-            if fault.status not in _NOT_KNOWN:
+            if fault.status not in NOT_KNOWN:
                 raise self.typed(fault) from None
             answer = self.send("create_multipart_upload", item, **target)
         # Others pass over what they do not know.
@@ -103,7 +103,7 @@ class S3Uploads(PartUploads):
 
     def confirm(self, key: str, size_bytes: int, parts: Callable[[str], Sequence[Part]]) -> ObjectInfo | None:
         try:
-            head = self.call("head_object", **self._target(key), ChecksumMode="ENABLED")
+            head = head_with_checksum(self.call, **self._target(key))
         except S3Fault as fault:
             error = object_error(fault, self.uri_of(key), self.uri_of(""), "s3:GetObject")
             if isinstance(error, ObjectNotFound | ObjectUnreadable):  # who may not list is refused what is not there
@@ -135,6 +135,9 @@ class S3Uploads(PartUploads):
         parts, marker = dict[int, UploadedPart](), 0
         while True:
             page = self.send("list_parts", self.uri_of(key), **target, PartNumberMarker=marker)
+            if needs_others(page):
+                cause = f"has an upload under way by {page.get('ChecksumAlgorithm')}, which another program began"
+                raise ObjectNotFound(self.uri_of(key), cause, "Start another upload.")
             for part in page.get("Parts", ()):
                 number = part["PartNumber"]
                 parts[number] = UploadedPart(number, part["Size"], part["ETag"], listed_checksum(part))

@@ -49,10 +49,11 @@ class Patience:
             what: `store`, `checkpoint` or `folder`: what is back when it succeeds.
 
         Raises:
+            SourceAway: unless the folder is what is asked for: a file that was open when its disk went is never back.
             Stopped: in place of another wait.
         """
         retrying = Retrying(
-            retry=retry_if_exception_type(tuple(_AWAY)),
+            retry=retry_if_exception_type(tuple(kind for kind in _AWAY if what == "folder" or kind is not SourceAway)),
             wait=wait_random_exponential(FIRST_WAIT_S, LONGEST_WAIT_S, min=FIRST_WAIT_S / 2),
             sleep=self._sleep,
             before_sleep=self._gone,

@@ -17,7 +17,8 @@ from video_assets_tests.servers.loopback import LoopbackServer
 
 @dataclass
 class Fault:
-    """What happens to the next `times` requests whose line (`GET /bucket/key?query`) matches `request`.
+    """What happens to the next `times` requests whose line (`GET /bucket/key?query`) matches `request`, and of whose
+    headers the name of one matches `header`, where that is given.
 
     One of: an answer `status` with S3's `code` instead of the server's; the body cut after `cut_at` bytes, under the
     full length; the byte at `corrupt_at` changed; the byte at `corrupt_sent_at` of the request's body changed; headers
@@ -33,6 +34,7 @@ class Fault:
     corrupt_at: int | None = None
     corrupt_sent_at: int | None = None
     forgets: str = ""
+    header: str = ""
 
 
 class FaultProxy(LoopbackServer):
@@ -50,11 +52,12 @@ class FaultProxy(LoopbackServer):
         self._server = urlsplit(url).netloc
         super().__init__(self._handler())
 
-    def _take(self, request: str) -> Fault | None:
+    def _take(self, request: str, headers: list[str]) -> Fault | None:
         with self._guard:
             self.requests.append(request)
             for fault in self.faults:
-                if fault.times and re.search(fault.request, request):
+                has_header = not fault.header or any(re.fullmatch(fault.header, name.lower()) for name in headers)
+                if fault.times and has_header and re.search(fault.request, request):
                     fault.times -= 1
                     return fault
         return None
@@ -67,7 +70,7 @@ class FaultProxy(LoopbackServer):
 
             def do_GET(self) -> None:
                 body = self._body()
-                fault = proxy._take(f"{self.command} {self.path}")
+                fault = proxy._take(f"{self.command} {self.path}", self.headers.keys())
                 if fault and fault.status:
                     self._answer(fault.status, fault.headers, _error(fault.code))
                     return

@@ -249,6 +249,14 @@ def test_a_copy_to_a_disk_is_held_against_an_etag_that_is_an_md5(
     assert not list(disk.list())
 
 
+def test_a_store_that_refuses_to_be_asked_for_a_checksum_is_copied_from(
+    proxy: FaultProxy, store: ObjectStore, disk: LocalStore, parted: bytes
+) -> None:
+    proxy.faults = [Fault("", times=1000, status=400, code="InvalidArgument", header="x-amz-checksum-mode")]
+    disk.put_from("copy", store, "parted")
+    assert disk.get("copy") == parted
+
+
 def test_memory_does_not_grow_with_what_is_copied_to_a_disk(bucket: str, disk: LocalStore) -> None:
     # Not by the proxy, which holds whole answers in this process.
     store = open_store(f"s3://{bucket}")

@@ -40,7 +40,23 @@ def test_keys_are_read_where_the_server_does_not_encode_them() -> None:
     assert [info.key for info in page.objects] == ['a+b%20<&>"']
 
 
-@pytest.mark.parametrize("body", [b"", b"<Error/>", b"<ListBucketResult><Contents><Key>a</Key>", b"\xff"])
+def test_a_slash_that_is_encoded_in_the_key_itself_stays_as_it_is() -> None:
+    # Of a server that does not encode keys; read as `a/b.mp4` it would be another object.
+    fields = "<LastModified>2026-01-03T08:30:00Z</LastModified><ETag>x</ETag><Size>1</Size>"
+    page = scan_page(f"<ListBucketResult><Contents><Key>a%2Fb.mp4</Key>{fields}</Contents></ListBucketResult>".encode())
+    assert [info.key for info in page.objects] == ["a%2Fb.mp4"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<Error/>",
+        b"<ListBucketResult><Contents><Key>a</Key>",
+        b"<ListBucketResult><Contents><Size>1</Size></Contents></ListBucketResult>",
+        b"\xff",
+    ],
+)
 def test_what_is_no_whole_listing_is_refused(body: bytes) -> None:
     with pytest.raises(ValueError):
         scan_page(body)

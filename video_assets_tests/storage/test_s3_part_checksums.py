@@ -9,18 +9,20 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from video_assets.storage.crc import Crc
-from video_assets.storage.object_store import MIN_PART_BYTES, ObjectInfo, ObjectStore, StoreError
+from video_assets.storage.object_store import MIN_PART_BYTES, ObjectInfo, ObjectNotFound, ObjectStore, StoreError
 from video_assets.storage.part_uploads import Part
 from video_assets.storage.registry import open_store
 from video_assets.storage.s3_clients import connect
 from video_assets.storage.s3_part_checksums import is_joined, part_checksum
 from video_assets.storage.s3_part_requests import PIECE_BYTES
+from video_assets.storage.s3_uploads import S3Uploads
 from video_assets_tests.servers.fault_proxy import Fault, FaultProxy
 from video_assets_tests.servers.s3_server import boto_client, make_bucket
 
@@ -128,6 +130,11 @@ FORGETFUL = {
         Fault("POST .*uploads", status=400, code="InvalidRequest"),
         Fault("", times=1000, forgets=CHECKSUM_HEADERS),
     ],
+    # As Backblaze B2 does: "Unsupported header 'x-amz-checksum-mode' received for this API call."
+    "refuses to be asked for it": [
+        Fault("", times=1000, status=400, code="InvalidArgument", header=CHECKSUM_HEADERS),
+        Fault("", times=1000, forgets=CHECKSUM_HEADERS),
+    ],
 }
 
 
@@ -169,6 +176,17 @@ def test_an_upload_that_was_begun_without_the_checksum_ends_by_md5s(
     assert [part.checksum for part in upload.parts.values()] == [store.uploads.checksum(first, "md5")]
     assert upload.send(2, DATA).checksum.startswith("md5:")
     assert upload.complete() == confirmed(store, first, DATA)
+
+
+def test_an_upload_whose_parts_need_other_checksums_is_not_taken_up(store: ObjectStore) -> None:
+    # S3 answers 400 to a part without the upload's own checksum, and a watcher would send it for ever. boto3's
+    # `upload_file` begins such uploads; the server of the tests does not list how one was begun.
+    def call(method: str, **asked: Any) -> dict[str, Any]:
+        return {"ChecksumAlgorithm": "CRC32", "ChecksumType": "COMPOSITE"}
+
+    uploads = replace(cast("S3Uploads", store.uploads), call=call)
+    with pytest.raises(ObjectNotFound, match="CRC32"):
+        uploads.resume("a", "id", part_bytes=MIN_PART_BYTES)
 
 
 def test_what_was_written_down_says_the_kind(store: ObjectStore) -> None:

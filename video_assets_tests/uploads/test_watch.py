@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import threading
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ import pytest
 
 from video_assets.storage.object_store import ObjectStore
 from video_assets.storage.registry import open_store
-from video_assets.uploads.errors import InvalidWatch
+from video_assets.uploads.errors import InvalidWatch, SourceAway, Stopped
+from video_assets.uploads.patience import Patience
 from video_assets.uploads.record import Stream
 from video_assets_tests.uploads.watching import PART_BYTES, box, movie, until, watching
 from video_assets_tests.video.make_video import make_video
@@ -233,6 +235,20 @@ def test_a_folder_whose_disk_is_unplugged_is_waited_for(
         until(lambda: has(store, f"{NAME}.json"))
     assert sum("the folder is away" in text for text in caplog.messages) == 1
     assert sum("the folder is back" in text for text in caplog.messages) == 1
+
+
+def test_a_disk_that_is_unplugged_while_the_store_is_asked_is_waited_for_by_the_next_look() -> None:
+    # Its file is open and stays unreadable: waited for inside, it would be an error once the disk is back.
+    stop = threading.Event()
+    stop.set()
+
+    def compared() -> None:
+        raise SourceAway("/videos", "cannot be read", "Plug in or mount its disk.")
+
+    with pytest.raises(SourceAway):
+        Patience(stop).until_done("store", compared)
+    with pytest.raises(Stopped):
+        Patience(stop).until_done("folder", compared)
 
 
 def test_uploads_of_files_long_gone_are_aborted(folder: Path, store: ObjectStore) -> None:
