@@ -15,7 +15,7 @@ import av
 import pytest
 
 from video_assets.table_store.table_store import fingerprint
-from video_assets.tables import CLIPS, FRAMES
+from video_assets.tables import CLIPS, FRAMES, VIDEO_MANIFEST
 from video_assets_tests.stages.catalogue_home import CatalogueHome
 from video_assets_tests.video.make_video import make_video
 
@@ -122,6 +122,15 @@ def test_a_table_made_otherwise_is_made_as_a_whole(home: CatalogueHome) -> None:
     assert known is not None
     assert known.recipe.parameters["quality"] == "50"
     assert known.upstream_version == fingerprint(CLIPS, home.tables.read(CLIPS, partition))
+
+
+def test_bug_a_video_of_two_records_had_its_rows_twice(home: CatalogueHome) -> None:
+    home.add("same")
+    home.add("other", video=None)
+    told = home.call("run", more={"VIDEO_ASSETS_CATALOGUE_VIDEO": "{platform}/same.mp4"})
+    assert told.stdout.splitlines()[-1] == "Nothing more is due: 2 records done, 0 failed.", told.stderr
+    assert home.there() == {"same": WHOLE}
+    assert len(home.rows(VIDEO_MANIFEST)) == 1
 
 
 def slow_video(path: Path) -> bytes:
