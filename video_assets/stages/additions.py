@@ -57,7 +57,7 @@ def added(
     assert partition is not None
     base = tables.version(table, partition)
     known = tables.provenance(table, partition)
-    is_first = base is None and above.before is None
+    is_first = base is None and above.fold.base is None
     is_next = known is not None and (known.upstream_version, known.recipe) == (above.before, recipe)
     if not above.is_addition or not (is_first or is_next):
         return None

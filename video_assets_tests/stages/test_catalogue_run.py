@@ -14,7 +14,8 @@ from pathlib import Path
 import av
 import pytest
 
-from video_assets.table_store.table_store import fingerprint
+from video_assets.keys import data_key
+from video_assets.table_store.table_store import Fold, fingerprint
 from video_assets.tables import CLIPS, FRAMES, VIDEO_MANIFEST
 from video_assets_tests.stages.catalogue_home import CatalogueHome
 from video_assets_tests.video.make_video import make_video
@@ -131,6 +132,20 @@ def test_bug_a_video_of_two_records_had_its_rows_twice(home: CatalogueHome) -> N
     assert told.stdout.splitlines()[-1] == "Nothing more is due: 2 records done, 0 failed.", told.stderr
     assert home.there() == {"same": WHOLE}
     assert len(home.rows(VIDEO_MANIFEST)) == 1
+
+
+def test_bug_videos_of_a_manifest_that_does_not_say_what_it_was_made_of_had_no_clips(home: CatalogueHome) -> None:
+    """An earlier version wrote it, or something else than us did since."""
+    home.add("first")
+    assert home.call("run").returncode == 0
+    tables = home.tables
+    (partition,) = tables.partitions(VIDEO_MANIFEST)
+    tables.store.delete(data_key(CLIPS.name, partition))
+    base = tables.version(VIDEO_MANIFEST, partition)
+    assert tables.commit(Fold(VIDEO_MANIFEST, partition, tables.read(VIDEO_MANIFEST, partition), base))
+    home.add("second")
+    assert home.call("run").returncode == 0
+    assert home.there() == {"first": WHOLE, "second": WHOLE}
 
 
 def slow_video(path: Path) -> bytes:
