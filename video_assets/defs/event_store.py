@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 
 import dagster as dg
@@ -61,7 +61,8 @@ class _Shards:
                     has_written = _changes(connection) > before
                 if has_written:
                     # The web server shows a run's events when this file changes, and what is open changes its log only.
-                    os.utime(self._storage.path_for_shard(shard))
+                    with suppress(FileNotFoundError):  # All runs were wiped meanwhile.
+                        os.utime(self._storage.path_for_shard(shard))
             finally:
                 if self._is_over:
                     self._dispose()

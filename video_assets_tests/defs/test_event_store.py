@@ -145,6 +145,15 @@ def test_bug_the_web_server_saw_no_event_of_a_run_before_its_end(home: Path, ins
         assert talks.execute_in_process(instance=instance).success
 
 
+def test_a_run_outlives_that_all_runs_are_wiped(home: Path, instance: dg.DagsterInstance) -> None:
+    with kept_open(instance), dg.DagsterInstance.from_config(str(home)) as other:
+        instance.report_runless_asset_event(dg.AssetMaterialization(ASSET, partition="a"))
+        other.event_log_storage.wipe()
+        instance.report_runless_asset_event(dg.AssetMaterialization(ASSET, partition="b"))
+        assert instance.get_materialized_partitions(ASSET) == {"b"}
+    assert open_databases(home) == set()
+
+
 def test_threads_share_what_is_open(instance: dg.DagsterInstance) -> None:
     def report(number: int) -> None:
         for partition in range(5):
