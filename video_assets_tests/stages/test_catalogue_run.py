@@ -148,6 +148,18 @@ def test_bug_videos_of_a_manifest_that_does_not_say_what_it_was_made_of_had_no_c
     assert home.there() == {"first": WHOLE, "second": WHOLE}
 
 
+def test_bug_rows_of_a_store_that_lost_the_end_of_its_name_were_kept(home: CatalogueHome) -> None:
+    home.add("first")
+    old = home.root / "store-of-2025"
+    assert home.call("run", more={"VIDEO_ASSETS_STORE": str(old)}).returncode == 0
+    old.rename(home.root / "store")
+    home.add("second")
+    assert home.call("run").returncode == 0
+    assert home.there() == {"first": WHOLE, "second": WHOLE}
+    uris = [row["clip_uri"] for row in home.rows(CLIPS)] + [row["image_url"] for row in home.rows(FRAMES)]
+    assert [uri for uri in uris if str(old) in uri] == []
+
+
 def slow_video(path: Path) -> bytes:
     """Two minutes of large pictures: half a second's packets, again and again."""
     half = make_video(path.with_suffix(".half.mp4"), frames=15, size=(1920, 1080), gop=15)
