@@ -57,7 +57,7 @@ def added(
     assert partition is not None
     base = tables.version(table, partition)
     known = tables.provenance(table, partition)
-    is_first = base is None and above.before is None
+    is_first = base is None and above.fold.base is None
     is_next = known is not None and (known.upstream_version, known.recipe) == (above.before, recipe)
     if not above.is_addition or not (is_first or is_next):
         return None
@@ -88,7 +88,7 @@ def _others(
     is_other = [without_endpoint(path) not in paths for path in rows["video_path"].to_pylist()]
     rows = rows.filter(pa.array(is_other, pa.bool_()))
     if column := BLOB_COLUMN.get(table.name):
-        here = pc.or_(pc.starts_with(rows[column], store.uri), pc.equal(rows[column], rows["video_path"]))
+        here = pc.or_(pc.starts_with(rows[column], f"{store.uri}/"), pc.equal(rows[column], rows["video_path"]))
         if not pc.all(here.drop_null(), min_count=0).as_py():
             return None
     return rows

@@ -94,6 +94,8 @@ class PartitionVideos:
             StageStopped, CommitConflict, LockTimeout: run it again; what is done is kept.
         """
         store = open_store(self.settings.store)
+        # Two records may name one video.
+        videos = list({video.upload.info.key: video for video in videos}.values())
         # Of those who publish one partition at a time all but one would find that another has committed meanwhile.
         with store.lock(f"catalogue/{partition.path}", timeout_s=WRITER_WAIT_S):
             change = self._commit(partial(self._manifest, partition, videos))

@@ -52,12 +52,14 @@ def hold_collection(locks: Path, collection: str, wait_s: float) -> Iterator[Non
 
 
 def others_wait(locks: Path, collection: str) -> bool:
-    """Whether somebody waits for the collection that this thread holds."""
+    """Whether somebody waits for the collection that this thread holds, or may: where the locks cannot be used (too
+    many open files), they are to fail in the next call, which says so.
+    """
     turn = FileLock(locks / f"{collection}.turn")
     try:
         with turn.acquire(blocking=False):
             return False
-    except Timeout:
+    except (Timeout, OSError):
         return True
 
 

@@ -2,11 +2,13 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.storage.event_log import SqliteEventLogStorage
+from sqlalchemy import text
 
 from video_assets.defs.event_store import kept_open
 
@@ -85,6 +87,71 @@ def test_databases_are_opened_once_and_closed_after_an_error(home: Path, instanc
     assert open_databases(home) == set()
     instance.report_runless_asset_event(dg.AssetMaterialization(ASSET, partition="c"))
     assert instance.get_materialized_partitions(ASSET) == {"a", "b", "c"}
+
+
+def test_bug_a_cancelled_run_hung_when_the_garbage_collector_ended_the_block(
+    home: Path, instance: dg.DagsterInstance
+) -> None:
+    """Dagster leaves a step suspended that is cancelled between two events. It is collected whenever memory is asked
+    for, so also while the same thread stores why the run ends."""
+    storage = instance.event_log_storage
+    assert isinstance(storage, SqliteEventLogStorage)
+
+    def step() -> Generator[None]:
+        with kept_open(instance):
+            instance.report_runless_asset_event(dg.AssetMaterialization(ASSET, partition="a"))
+            yield
+
+    def cancelled() -> None:
+        suspended = step()
+        next(suspended)
+        with storage.index_connection() as connection:
+            connection.execute(text("INSERT INTO asset_event_tags (asset_key, key) VALUES ('x', 'y')"))
+            suspended.close()
+
+    thread = threading.Thread(target=cancelled, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert open_databases(home) == set()
+    with sqlite3.connect(home / "history" / "runs" / "index.db") as index:
+        assert index.execute("SELECT count(*) FROM asset_event_tags WHERE key = 'y'").fetchall() == [(1,)]
+    instance.report_runless_asset_event(dg.AssetMaterialization(ASSET, partition="b"))
+    assert instance.get_materialized_partitions(ASSET) == {"a", "b"}
+
+
+def test_bug_the_web_server_saw_no_event_of_a_run_before_its_end(home: Path, instance: dg.DagsterInstance) -> None:
+    """It looks when the run's file changes; kept open, only the log beside it did."""
+    seen = threading.Event()
+
+    @dg.op
+    def talk(context: dg.OpExecutionContext) -> None:
+        web.watch_event_logs(context.run_id, None, lambda entry, cursor: said(entry))
+        with kept_open(instance):
+            context.log.info("opens the file")
+            seen.clear()
+            context.log.info("is seen")
+            assert seen.wait(20)
+
+    def said(entry: dg.EventLogEntry) -> None:
+        if entry.user_message == "is seen":
+            seen.set()
+
+    @dg.job
+    def talks() -> None:
+        talk()
+
+    with dg.DagsterInstance.from_config(str(home)) as web:
+        assert talks.execute_in_process(instance=instance).success
+
+
+def test_a_run_outlives_that_all_runs_are_wiped(home: Path, instance: dg.DagsterInstance) -> None:
+    with kept_open(instance), dg.DagsterInstance.from_config(str(home)) as other:
+        instance.report_runless_asset_event(dg.AssetMaterialization(ASSET, partition="a"))
+        other.event_log_storage.wipe()
+        instance.report_runless_asset_event(dg.AssetMaterialization(ASSET, partition="b"))
+        assert instance.get_materialized_partitions(ASSET) == {"b"}
+    assert open_databases(home) == set()
 
 
 def test_threads_share_what_is_open(instance: dg.DagsterInstance) -> None:

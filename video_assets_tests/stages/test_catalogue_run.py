@@ -14,8 +14,9 @@ from pathlib import Path
 import av
 import pytest
 
-from video_assets.table_store.table_store import fingerprint
-from video_assets.tables import CLIPS, FRAMES
+from video_assets.keys import data_key
+from video_assets.table_store.table_store import Fold, fingerprint
+from video_assets.tables import CLIPS, FRAMES, VIDEO_MANIFEST
 from video_assets_tests.stages.catalogue_home import CatalogueHome
 from video_assets_tests.video.make_video import make_video
 
@@ -122,6 +123,41 @@ def test_a_table_made_otherwise_is_made_as_a_whole(home: CatalogueHome) -> None:
     assert known is not None
     assert known.recipe.parameters["quality"] == "50"
     assert known.upstream_version == fingerprint(CLIPS, home.tables.read(CLIPS, partition))
+
+
+def test_bug_a_video_of_two_records_had_its_rows_twice(home: CatalogueHome) -> None:
+    home.add("same")
+    home.add("other", video=None)
+    told = home.call("run", more={"VIDEO_ASSETS_CATALOGUE_VIDEO": "{platform}/same.mp4"})
+    assert told.stdout.splitlines()[-1] == "Nothing more is due: 2 records done, 0 failed.", told.stderr
+    assert home.there() == {"same": WHOLE}
+    assert len(home.rows(VIDEO_MANIFEST)) == 1
+
+
+def test_bug_videos_of_a_manifest_that_does_not_say_what_it_was_made_of_had_no_clips(home: CatalogueHome) -> None:
+    """An earlier version wrote it, or something else than us did since."""
+    home.add("first")
+    assert home.call("run").returncode == 0
+    tables = home.tables
+    (partition,) = tables.partitions(VIDEO_MANIFEST)
+    tables.store.delete(data_key(CLIPS.name, partition))
+    base = tables.version(VIDEO_MANIFEST, partition)
+    assert tables.commit(Fold(VIDEO_MANIFEST, partition, tables.read(VIDEO_MANIFEST, partition), base))
+    home.add("second")
+    assert home.call("run").returncode == 0
+    assert home.there() == {"first": WHOLE, "second": WHOLE}
+
+
+def test_bug_rows_of_a_store_that_lost_the_end_of_its_name_were_kept(home: CatalogueHome) -> None:
+    home.add("first")
+    old = home.root / "store-of-2025"
+    assert home.call("run", more={"VIDEO_ASSETS_STORE": str(old)}).returncode == 0
+    old.rename(home.root / "store")
+    home.add("second")
+    assert home.call("run").returncode == 0
+    assert home.there() == {"first": WHOLE, "second": WHOLE}
+    uris = [row["clip_uri"] for row in home.rows(CLIPS)] + [row["image_url"] for row in home.rows(FRAMES)]
+    assert [uri for uri in uris if str(old) in uri] == []
 
 
 def slow_video(path: Path) -> bytes:

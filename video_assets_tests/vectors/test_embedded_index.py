@@ -316,6 +316,29 @@ def test_a_session_that_does_nothing_for_long_closes_the_shard(
         assert index.count(COLLECTION) == 1
 
 
+def test_bug_a_session_kept_the_shard_once_its_locks_had_failed(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that gives the turn up ended, and a search waited in vain for as long as a partition is decoded."""
+    monkeypatch.setattr("video_assets.vectors.shard_turns.KEPT_S", 0.0)
+    index = EmbeddedIndex(directory)
+    locks, away = directory / ".locks", directory / ".away"
+    with index.session(COLLECTION):
+        assert index.count(COLLECTION) == 1
+        locks.rename(away)
+        locks.touch()
+        deadline = time.monotonic() + 30
+        while _is_held(away / f"{COLLECTION}.lock"):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        with pytest.raises(IndexUnwritableError):
+            index.count(COLLECTION)
+        locks.unlink()
+        away.rename(locks)
+        assert index.count(COLLECTION) == 1
+        assert len(_search(directory)) == 1
+
+
 def test_a_session_opens_once_while_nobody_waits(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[int] = []
     load = Turn._load
