@@ -202,7 +202,7 @@ def test_searches_are_answered_while_a_writer_is_busy(index: VectorIndex, locati
     _sync(index, range(20), vehicle="veh-8")
     query = frame_point("veh-8", 4)
     waits_s = []
-    with _start_sync(location, "veh-7", range(200), 1) as writer:
+    with _start_sync(location, "veh-7", range(1_500), 1) as writer:
         assert writer.stdout is not None
         writer.stdout.readline()
         while writer.poll() is None:
@@ -212,5 +212,5 @@ def test_searches_are_answered_while_a_writer_is_busy(index: VectorIndex, locati
             assert [hit.id for hit in hits] == [query.id]
         writer.communicate(timeout=60)
     assert writer.returncode == 0
-    assert len(waits_s) > 3
+    assert len(waits_s) > 1  # A writer keeps its turn for half a second.
     assert max(waits_s) < 5
