@@ -6,7 +6,6 @@ import base64
 import hashlib
 import threading
 import tracemalloc
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -30,31 +29,10 @@ from video_assets.storage.s3_checksums import ask_expected
 from video_assets.storage.s3_clients import connect
 from video_assets.storage.s3_reads import SPANS_AHEAD, CorruptedRead
 from video_assets_tests.servers.fault_proxy import Fault, FaultProxy
-from video_assets_tests.servers.s3_server import SECRET_KEY, make_bucket
+from video_assets_tests.servers.s3_server import SECRET_KEY
 
 DATA = bytes(range(256)) * 20_000
 SPAN = 300_000
-
-
-@pytest.fixture(scope="module")
-def running_proxy(s3_url: str) -> Iterator[FaultProxy]:
-    with FaultProxy(s3_url) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def bucket(s3_url: str, s3_bucket: str) -> Iterator[str]:
-    """A bucket of the test's own; nothing that was learned about clients here stays."""
-    connect.cache_clear()
-    yield make_bucket(s3_url)
-    connect.cache_clear()
-
-
-@pytest.fixture
-def proxy(running_proxy: FaultProxy, bucket: str, monkeypatch: pytest.MonkeyPatch) -> FaultProxy:
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", running_proxy.url)
-    running_proxy.faults = []
-    return running_proxy
 
 
 @pytest.fixture

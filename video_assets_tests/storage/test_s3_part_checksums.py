@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
 from typing import Any, cast
@@ -24,32 +24,11 @@ from video_assets.storage.s3_part_checksums import is_joined, part_checksum
 from video_assets.storage.s3_part_requests import PIECE_BYTES
 from video_assets.storage.s3_uploads import S3Uploads
 from video_assets_tests.servers.fault_proxy import Fault, FaultProxy
-from video_assets_tests.servers.s3_server import boto_client, make_bucket
+from video_assets_tests.servers.s3_server import boto_client
 
 DATA = bytes(range(256)) * 40
 CHECKSUM_HEADERS = "x-amz-(sdk-)?checksum-.*"
 PARTS = "PUT .*partNumber"
-
-
-@pytest.fixture(scope="module")
-def running_proxy(s3_url: str) -> Iterator[FaultProxy]:
-    with FaultProxy(s3_url) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def bucket(s3_url: str, s3_bucket: str) -> Iterator[str]:
-    connect.cache_clear()
-    yield make_bucket(s3_url)
-    connect.cache_clear()
-
-
-@pytest.fixture
-def proxy(running_proxy: FaultProxy, bucket: str, monkeypatch: pytest.MonkeyPatch) -> FaultProxy:
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", running_proxy.url)
-    running_proxy.faults = []
-    running_proxy.requests.clear()
-    return running_proxy
 
 
 @pytest.fixture
